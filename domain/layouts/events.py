@@ -1,0 +1,182 @@
+"""Events of layouts and panes. Names and fields are the stored form; a change is a new version with an upcaster."""
+
+from datetime import datetime
+
+from domain.messages import Event
+
+
+class LayoutPane(Event):
+    """One slot of a layout as created; `marker` is the token of the pending title `@MANAGED:<marker>:<label>`."""
+
+    pane_id: str
+    slot: int
+    role: str
+    capability: str
+    label: str
+    launch_profile: str
+    launch_digest: str
+    restart: str
+    marker: str
+
+
+class LayoutCreated(Event):
+    layout_id: str
+    container_id: str
+    template_name: str
+    tmux_session_name: str
+    panes: tuple[LayoutPane, ...]
+    working_dir_digest: str | None = None
+    idempotency_key: str | None = None
+    origin: str = "managed"
+
+
+class LayoutStateChanged(Event):
+    """`from` and `to` are layout states; `failed_stage` is the first failed pane's, absent unless `to` is failed."""
+
+    layout_id: str
+    from_: str
+    to: str
+    failed_stage: str | None = None
+    origin: str = "managed"
+
+
+class LayoutRecoveryReattached(Event):
+    layout_id: str
+    pane_ids: tuple[str, ...]
+    origin: str = "managed"
+
+
+class LayoutRecoveryFailed(Event):
+    layout_id: str
+    pane_ids: tuple[str, ...]
+    origin: str = "managed"
+
+
+class PaneCreated(Event):
+    pane_id: str
+    layout_id: str
+    container_id: str
+    slot: int
+    role: str
+    capability: str
+    label: str
+    launch_profile: str
+    launch_digest: str
+    restart: str
+    predecessor_id: str | None = None
+    chain_depth: int = 0
+    origin: str = "managed"
+
+
+class PanePendingMarkerSet(Event):
+    pane_id: str
+    layout_id: str
+    marker: str
+    set_at: datetime
+    origin: str = "managed"
+
+
+class PanePendingMarkerCleared(Event):
+    pane_id: str
+    layout_id: str
+    origin: str = "managed"
+
+
+class PaneSpawned(Event):
+    """The pane stands in tmux: `tmux_pane_id` as `%12`, `pid` of its first process."""
+
+    pane_id: str
+    layout_id: str
+    tmux_pane_id: str
+    pid: int
+    tmux_pane_index: int
+    origin: str = "managed"
+
+
+class PaneLaunchSettled(Event):
+    """The launch command was alive `elapsed_ms` after the pane was spawned."""
+
+    pane_id: str
+    layout_id: str
+    elapsed_ms: int
+    origin: str = "managed"
+
+
+class PaneLaunchCommandExited(Event):
+    pane_id: str
+    layout_id: str
+    exit_code: int | None
+    elapsed_ms: int
+    signal: int | None = None
+    origin: str = "managed"
+
+
+class PaneRegistered(Event):
+    pane_id: str
+    layout_id: str
+    agent_id: str
+    origin: str = "managed"
+
+
+class PaneLogAttached(Event):
+    pane_id: str
+    layout_id: str
+    path: str
+    origin: str = "managed"
+
+
+class PaneLogAttachFailed(Event):
+    pane_id: str
+    layout_id: str
+    reason: str
+    origin: str = "managed"
+
+
+class PaneStateChanged(Event):
+    """One row of the transition table. `reason` is a short word for people, e.g. `profile_changed`."""
+
+    pane_id: str
+    layout_id: str
+    from_: str
+    to: str
+    failed_stage: str | None = None
+    reason: str | None = None
+    origin: str = "managed"
+
+
+class PaneProcessExited(Event):
+    """The process of a running pane ended: `exit_code`, or `signal` when one ended it; both None when tmux lost it."""
+
+    pane_id: str
+    layout_id: str
+    exit_code: int | None = None
+    signal: int | None = None
+    origin: str = "managed"
+
+
+class PaneRemoved(Event):
+    pane_id: str
+    layout_id: str
+    tmux_pane_id: str | None
+    origin: str = "managed"
+
+
+class PaneCleanupFailed(Event):
+    """What a removal could not clean up in tmux; the pane is removed all the same. `stage` is `tmux_kill`."""
+
+    pane_id: str
+    layout_id: str
+    stage: str
+    reason: str
+    origin: str = "managed"
+
+
+class PaneRecreated(Event):
+    """Recorded on the new pane."""
+
+    pane_id: str
+    layout_id: str
+    predecessor_id: str
+    chain_depth: int
+    idempotency_key: str | None = None
+    origin: str = "managed"

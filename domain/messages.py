@@ -1,0 +1,100 @@
+"""What every aggregate shares: the base types of events and requests, a command with its facts, operator identifiers.
+
+A *request* is what a caller asks (the wire `data` of one `noun.verb`). A *command* is that request together with who
+asks and the looked-up facts that its decision needs, so that the deciders read no clock and do no look-ups.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Final, Generic, TypeVar
+
+import msgspec
+
+from domain.errors import Rejection
+
+HOST: Final = "host"
+"""Origin of the operator, and the container id of the machine itself."""
+
+TOWER: Final = "tower"
+"""Origin of the tower's own follow-up commands (effects, timers, recovery)."""
+
+POLICY: Final = "policy"
+"""Origin of the commands that a restart policy sends."""
+
+ORIGIN_PATTERN: Final = re.compile(r"(host|[0-9a-f]{64})\Z")
+IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
+SUBJECT_ID: Final = re.compile(r"[A-Za-z0-9_:-]{1,128}\Z")
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, rename=lambda name: name.rstrip("_")):
+    """Something that happened. The fields are the stored form: never rename one, add a new version instead.
+
+    A trailing underscore keeps a Python keyword usable as a field (`from_` is `from` on the wire).
+    """
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `data` of one command as it stands on the wire."""
+
+
+class PaneSlot(msgspec.Struct, frozen=True, kw_only=True):
+    """One slot of a template: `label` may hold `{n}`, the lowest free ordinal of the container."""
+
+    role: str
+    capability: str
+    label: str
+    launch: str = "shell"
+    restart: str = "never"
+
+
+class Template(msgspec.Struct, frozen=True, kw_only=True):
+    """A named list of 1 to 64 panes, `count` already spread into single slots."""
+
+    name: str
+    panes: tuple[PaneSlot, ...]
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the writer looked up for one command before it is decided.
+
+    `ids` are fresh UUIDv7 texts, as many as the decision may need. `profiles` maps the known launch profiles to their
+    digests. `tmux_sessions` are the session names alive in the container, None when tmux could not tell.
+    """
+
+    at: datetime
+    ids: tuple[str, ...] = ()
+    templates: Mapping[str, Template] = {}
+    profiles: Mapping[str, str] = {}
+    tmux_sessions: frozenset[str] | None = None
+    working_dir_digest: str | None = None
+
+
+R_co = TypeVar("R_co", bound=Request, covariant=True)
+
+
+class Command(msgspec.Struct, Generic[R_co], frozen=True, kw_only=True):
+    """A request with its command id, its origin (given by the broker or the kernel, never by the payload), its facts."""
+
+    id: str
+    origin: str
+    request: R_co
+    facts: Facts
+
+
+Result = dict[str, Any]
+"""The `result` of an accepted command: JSON values only."""
+
+
+def check_identifier(field: str, value: str) -> str:
+    """`value` if it is an operator identifier, else `validation_failed` naming `field`."""
+    if IDENTIFIER.match(value) is None:
+        raise Rejection(
+            "validation_failed",
+            f"{field} must be 1 to 64 characters of A-Z a-z 0-9 _ . -",
+            field=field,
+            reason="not an identifier: 1 to 64 characters of A-Z a-z 0-9 _ . -",
+        )
+    return value

@@ -1,0 +1,238 @@
+"""What the handlers need from the outside, as small Protocols. Adapters and the simulator implement them.
+
+Every call may fail before its effect or after it with the answer lost; the exceptions below say what is known.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+from domain.envelope import Stored
+
+
+class Clock(Protocol):
+    def now(self) -> datetime:
+        """The wall clock, timezone-aware UTC. It may step."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back, for time-outs and latencies."""
+        ...
+
+
+class Ids(Protocol):
+    def uuid7(self) -> str:
+        """A fresh UUIDv7 in text form."""
+        ...
+
+
+# --- the event log -------------------------------------------------------------------------------------------------
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One message to append: subject, payload, headers (chain value, command position)."""
+
+    subject: str
+    payload: bytes
+    headers: Mapping[str, str]
+
+
+class LogError(Exception):
+    """The event log did not take or give something. The subclasses say what is known."""
+
+
+class WrongLastPosition(LogError):
+    """Somebody else appended: nothing of this batch was recorded."""
+
+
+class LogFull(LogError):
+    """The log refuses new events (no space): nothing of this batch was recorded."""
+
+
+class LogUnavailable(LogError):
+    """No answer: the batch may or may not have been recorded; read the tail to know."""
+
+
+class EventLog(Protocol):
+    """The node's events in order. Positions are stream sequences from 1."""
+
+    async def append(self, entries: Sequence[Entry], *, expected_last: int) -> int:
+        """Append all or nothing if the last position is `expected_last`; the position of the last entry."""
+        ...
+
+    async def last_position(self) -> int:
+        """0 for an empty log."""
+        ...
+
+    def read(self, after: int, until: int | None = None) -> AsyncIterator[Sequence[Stored]]:
+        """Entries after `after`, in batches, up to `until` or to what was the end when the call was made."""
+        ...
+
+    async def get(self, position: int) -> Stored | None:
+        """One entry; None if there is none at that position."""
+        ...
+
+
+# --- asking and answering ------------------------------------------------------------------------------------------
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """An encoded outcome for one asker. `reply_to` is answered only if it is an inbox of `origin`."""
+
+    origin: str
+    command_id: str
+    payload: bytes
+    reply_to: str | None
+
+
+class Outcomes(Protocol):
+    async def answer(self, answers: Sequence[Answer]) -> None:
+        """Publish outcomes, best effort: what is lost is answered from the log when it is asked again."""
+        ...
+
+
+# --- durable time --------------------------------------------------------------------------------------------------
+
+
+class Due(msgspec.Struct, frozen=True):
+    """A schedule that fired: its name and payload, as scheduled."""
+
+    name: str
+    payload: bytes
+
+
+class Timers(Protocol):
+    """Schedules held by the broker. `name` is dot-separated subject tokens; scheduling a name again replaces it."""
+
+    async def at(self, name: str, when: datetime, payload: bytes) -> None: ...
+
+    async def every(self, name: str, interval_s: int, payload: bytes) -> None: ...
+
+    async def cancel(self, name: str) -> None: ...
+
+    def due(self) -> AsyncIterator[Due]:
+        """Fired schedules, at least once each, acknowledged when the next one is asked for."""
+        ...
+
+
+# --- terminals (tmux) ----------------------------------------------------------------------------------------------
+
+
+class TerminalError(Exception):
+    """tmux refused: its text says why. Not transient."""
+
+
+class TerminalGone(TerminalError):
+    """No server or no socket: nothing of ours can be alive in this container."""
+
+
+class TerminalUnreachable(TerminalError):
+    """No answer in time, or the container could not be reached: nothing is known, try again."""
+
+
+class SessionExists(TerminalError):
+    """A tmux session of that name is there already."""
+
+
+class PaneToCreate(msgspec.Struct, frozen=True, kw_only=True):
+    """A pane to make: `pane_id` becomes the user option `@agenttower_pane_id`, `title` the pending marker title."""
+
+    pane_id: str
+    title: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    working_dir: str | None
+    log_path: str
+
+
+class SeenPane(msgspec.Struct, frozen=True, kw_only=True):
+    """One tmux pane as listed. `pane_id` is our user option, None for a pane that is not ours.
+
+    `exit_code` and `signal` are known only for dead panes, and not always then.
+    """
+
+    pane_id: str | None
+    tmux_pane_id: str
+    pid: int
+    session_name: str
+    window_index: int
+    pane_index: int
+    title: str
+    command: str
+    dead: bool
+    exit_code: int | None
+    signal: int | None
+    piped: bool
+
+
+class Terminal(Protocol):
+    """The tmux server of one container."""
+
+    async def sessions(self) -> frozenset[str]:
+        """Names of its sessions, the tower's own control session left out. `TerminalGone`: no server runs."""
+        ...
+
+    async def panes(self) -> Sequence[SeenPane]:
+        """All panes of all sessions but the tower's own control session."""
+        ...
+
+    async def create_session(self, session_name: str, panes: Sequence[PaneToCreate]) -> Sequence[SeenPane]:
+        """A new session with these panes, tiled, each with title, user option and log pipe from its first byte, in
+        one command sequence. Starts the server when none runs. Raises `SessionExists`."""
+        ...
+
+    async def add_panes(self, session_name: str, panes: Sequence[PaneToCreate]) -> Sequence[SeenPane]:
+        """Split further panes into a living session, dressed as in `create_session`. `TerminalError` if it is gone."""
+        ...
+
+    async def attach_log(self, tmux_pane_id: str, log_path: str) -> None:
+        """Pipe the pane's output to the end of `log_path`, if it is not piped already."""
+        ...
+
+    async def set_title(self, tmux_pane_id: str, title: str) -> None: ...
+
+    async def kill_pane(self, tmux_pane_id: str, pane_id: str) -> None:
+        """Kill the pane if it still carries our `pane_id`; one already gone is success."""
+        ...
+
+    async def look(self) -> Sequence[SeenPane]:
+        """`panes()` as soon as something may have died or vanished (hook, process end), else after 500 ms.
+
+        Never misses what happened between two calls. Dead panes come with their status where tmux can be made to tell.
+        """
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Terminals(Protocol):
+    def of(self, container_id: str) -> Terminal:
+        """The terminal of a registered container; the same object each time."""
+        ...
+
+
+# --- catalogues and private values ---------------------------------------------------------------------------------
+
+
+class LaunchProfile(msgspec.Struct, frozen=True, kw_only=True):
+    """A named argv with env and working directory; `digest` is over all of them. Never recorded in an event."""
+
+    name: str
+    command: tuple[str, ...]
+    env: Mapping[str, str] = {}
+    working_dir: str | None = None
+    digest: str = ""
+
+
+class Profiles(Protocol):
+    def profile(self, name: str) -> LaunchProfile | None: ...
+
+
+class Vault(Protocol):
+    """Private values by digest, outside the log (working directories)."""
+
+    def put(self, value: str) -> str: ...
+
+    def get(self, digest: str) -> str | None: ...
