@@ -76,7 +76,7 @@ R_co = TypeVar("R_co", bound=Request, covariant=True)
 
 
 class Command(msgspec.Struct, Generic[R_co], frozen=True, kw_only=True):
-    """A request with its command id, its origin (given by the broker or the kernel, never by the payload), its facts."""
+    """A request, its id, who asks (`origin`: from the broker or the kernel, never from the payload), and its facts."""
 
     id: str
     origin: str

@@ -247,9 +247,9 @@ def _pane_recreated(state: Layouts, event: e.PaneRecreated) -> Layouts:
     pane, predecessor = state.panes.get(event.pane_id), state.panes.get(event.predecessor_id)
     if pane is None or predecessor is None:
         return state
-    panes = state.panes.set(
-        event.pane_id, msgspec.structs.replace(pane, idempotency_key=event.idempotency_key)
-    ).set(event.predecessor_id, msgspec.structs.replace(predecessor, successor_id=event.pane_id))
+    panes = state.panes.set(event.pane_id, msgspec.structs.replace(pane, idempotency_key=event.idempotency_key)).set(
+        event.predecessor_id, msgspec.structs.replace(predecessor, successor_id=event.pane_id)
+    )
     idempotency = state.idempotency
     if event.idempotency_key is not None:
         idempotency = idempotency.set((pane.container_id, "recreate", event.idempotency_key), event.pane_id)

@@ -1,0 +1,168 @@
+"""The node: composes the aggregates, routes each command to its decider, holds the rules that cross them.
+
+`decide` and `evolve` are pure. `result` gives the answer of an accepted command from its recorded events, so that it
+can be given again from the log; `standing` gives it from the state for a command that changed nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
+
+import msgspec
+from immutables import Map
+
+from domain import agents as registry
+from domain import catalogue
+from domain.agents import Agents
+from domain.errors import Rejection
+from domain.layouts import commands as lc
+from domain.layouts import decide as layouts_decide
+from domain.layouts import events as le
+from domain.layouts import state as layouts_state
+from domain.messages import HOST, POLICY, TOWER, Command, Event, Request, Result
+from domain.node import CommandRejected, NodeClaim, NodeClaimed
+
+CONTAINERS: Final = frozenset({HOST})
+"""Containers known without registration: the machine itself."""
+
+
+class Tower(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole state of a node. `sequences`: (kind, aggregate id) -> events so far. `instance`: the claiming tower."""
+
+    layouts: layouts_state.Layouts = layouts_state.Layouts()
+    agents: Agents = Map()
+    sequences: Map[tuple[str, str], int] = Map()
+    instance: str | None = None
+
+
+def decide(command: Command[Request], state: Tower) -> tuple[Event, ...]:
+    """The events of a command; `()` when there is nothing to do. Raises `Rejection`."""
+    _check_origin(command, state)
+    match command.request:
+        case NodeClaim() as claim:
+            return (NodeClaimed(node=claim.node, instance=claim.instance, pid=claim.pid, host=claim.host),)
+        case _:
+            routed = cast(Command[layouts_decide.LayoutRequest], command)
+            return layouts_decide.decide(routed, state.layouts, CONTAINERS)
+
+
+def evolve(state: Tower, event: Event) -> Tower:
+    """The state after an event. Total: odd history changes nothing."""
+    kind, aggregate_id = catalogue.event_type(event).kind, catalogue.aggregate_id(event)
+    match event:
+        case CommandRejected():
+            return state
+        case NodeClaimed():
+            changed: dict[str, Any] = {"instance": event.instance}
+        case le.PaneRegistered():
+            changed = {
+                "layouts": layouts_state.evolve(state.layouts, event),
+                "agents": registry.evolve(state.agents, event),
+            }
+        case _:
+            changed = {"layouts": layouts_state.evolve(state.layouts, event)}
+    key = (kind, aggregate_id)
+    return msgspec.structs.replace(
+        state, sequences=state.sequences.set(key, state.sequences.get(key, 0) + 1), **changed
+    )
+
+
+def next_sequence(state: Tower, event: Event) -> int:
+    """The `sequence` that this event gets if it is the next to be recorded."""
+    key = (catalogue.event_type(event).kind, catalogue.aggregate_id(event))
+    return state.sequences.get(key, 0) + 1
+
+
+def result(events: Sequence[Event]) -> Result:
+    """The result of the accepted command that recorded these events (at least one)."""
+    match events[0]:
+        case le.LayoutCreated() as created:
+            rows = [_pane_row(pane.pane_id, pane.slot, pane.role, pane.label, "creating") for pane in created.panes]
+            return {"layout_id": created.layout_id, "panes": rows, "state": "creating", "replay": False}
+        case le.PaneCreated(predecessor_id=str()) as created:
+            return {
+                "pane_id": created.pane_id,
+                "predecessor_id": created.predecessor_id,
+                "chain_depth": created.chain_depth,
+                "layout_id": created.layout_id,
+                "state": "creating",
+                "replay": False,
+            }
+        case _:
+            removed = [event for event in events if isinstance(event, le.PaneRemoved)]
+            return _removed(removed[0].layout_id, [event.pane_id for event in removed]) if removed else {}
+
+
+def standing(request: Request, state: Tower) -> Result:
+    """The result of an accepted command that changed nothing, from the state that made it a no-op."""
+    layouts = state.layouts
+    match request:
+        case lc.LayoutCreate() | lc.PaneRecreate():
+            made = layouts_decide.replayed(request, layouts)
+            if made is None:
+                return {}
+            return _layout_now(made, layouts) if isinstance(request, lc.LayoutCreate) else _pane_now(made, layouts)
+        case lc.LayoutRemove():
+            return _removed(request.layout_id, [])
+        case lc.PaneRemove():
+            return _removed(layouts.panes[request.pane_id].layout_id, [])
+        case _:
+            return {}
+
+
+def _removed(layout_id: str, pane_ids: Sequence[str]) -> Result:
+    """`removed_pane_ids`: what this command removed; empty when all was removed before."""
+    return {"layout_id": layout_id, "removed_pane_ids": list(pane_ids), "state": "removed"}
+
+
+def _pane_row(pane_id: str, slot: int, role: str, label: str, state: str) -> Mapping[str, Any]:
+    return {"pane_id": pane_id, "slot": slot, "role": role, "label": label, "state": state}
+
+
+def _layout_now(layout_id: str, layouts: layouts_state.Layouts) -> Result:
+    layout = layouts.layouts[layout_id]
+    return {
+        "layout_id": layout_id,
+        "panes": [
+            _pane_row(pane.pane_id, pane.slot, pane.role, pane.label, str(pane.state))
+            for pane in layouts.present_panes(layout_id)
+        ],
+        "state": str(layout.state),
+        "replay": True,
+    }
+
+
+def _pane_now(pane_id: str, layouts: layouts_state.Layouts) -> Result:
+    pane = layouts.panes[pane_id]
+    return {
+        "pane_id": pane_id,
+        "predecessor_id": pane.predecessor_id,
+        "chain_depth": pane.chain_depth,
+        "layout_id": pane.layout_id,
+        "state": str(pane.state),
+        "replay": True,
+    }
+
+
+def _check_origin(command: Command[Request], state: Tower) -> None:
+    """The operator and the tower itself act everywhere, a bench peer in its own container only."""
+    if command.origin in (HOST, TOWER, POLICY):
+        return
+    if _container_of(command.request, state) != command.origin:
+        raise Rejection("host_only", "only the operator may do this")
+
+
+def _container_of(request: Request, state: Tower) -> str | None:
+    layouts = state.layouts
+    match request:
+        case lc.LayoutCreate():
+            return request.container_id
+        case lc.LayoutRemove():
+            layout = layouts.layouts.get(request.layout_id)
+            return None if layout is None else layout.container_id
+        case lc.PaneRemove():
+            pane = layouts.panes.get(request.pane_id)
+        case lc.PaneRecreate():
+            pane = layouts.panes.get(request.predecessor_pane_id)
+        case _:
+            return None
+    return None if pane is None else pane.container_id
