@@ -9,6 +9,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
+PYTEST = [sys.executable, "-m", "pytest", "-c", ROOT / "pyproject.toml", "--rootdir", ROOT]
+PYTEST += ["-p", "tests.conftest", "-p", "no:cacheprovider"]
+
 TESTS = """
 import pytest
 from tests.needs import need
@@ -34,8 +37,7 @@ def run_without_programs(folder: Path, *options: str, strict: str) -> tuple[int,
     test = folder / "test_planted.py"
     test.write_text(TESTS)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-c", ROOT / "pyproject.toml", "--rootdir", ROOT, "-p", "tests.conftest"]
-        + ["-p", "no:cacheprovider", *options, test],
+        [*PYTEST, *options, test],
         env={**os.environ, "PATH": str(folder), "AGENTTOWER_TESTS_STRICT": strict},
         cwd=ROOT,
         capture_output=True,
