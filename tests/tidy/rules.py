@@ -65,7 +65,7 @@ BANS = (
     Ban(
         frozenset({"random.*"}),
         "take a random.Random(seed) as an argument",
-        where=(*PRODUCT, "tests/"),
+        where=("domain/", "handlers/", "projections/", "tests/"),
         but=frozenset({"random.Random"}),
     ),
     Ban(
