@@ -7,7 +7,7 @@ asks and the looked-up facts that its decision needs, so that the deciders read 
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Final, Generic, TypeVar
+from typing import Annotated, Any, Final, Generic, TypeVar, dataclass_transform
 
 import msgspec
 
@@ -29,6 +29,7 @@ SUBJECT_ID: Final = re.compile(r"[A-Za-z0-9_:-]{1,128}\Z")
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
 class Event(msgspec.Struct, frozen=True, kw_only=True, rename=lambda name: name.rstrip("_")):
     """Something that happened. The fields are the stored form: never rename one, add a new version instead.
 
@@ -36,6 +37,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, rename=lambda name: name.
     """
 
 
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The `data` of one command as it stands on the wire."""
 

@@ -5,7 +5,7 @@ from typing import Any
 from domain.messages import Event, Request
 
 
-class NodeClaimed(Event):
+class NodeClaimed(Event, frozen=True):
     """A tower process took the node; whoever reads another's claim steps down."""
 
     node: str
@@ -14,7 +14,7 @@ class NodeClaimed(Event):
     host: str
 
 
-class CommandRejected(Event):
+class CommandRejected(Event, frozen=True):
     """Who tried what, and why it was refused. `count` sums refusals that are recorded together (`host_only`)."""
 
     command_id: str
@@ -26,7 +26,7 @@ class CommandRejected(Event):
     count: int = 1
 
 
-class NodeClaim(Request):
+class NodeClaim(Request, frozen=True):
     node: str
     instance: str
     pid: int

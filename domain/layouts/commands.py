@@ -9,7 +9,7 @@ from typing import Literal
 from domain.messages import Request
 
 
-class LayoutCreate(Request):
+class LayoutCreate(Request, frozen=True):
     """`launch_command_overrides`: `"<role>:<label>"` of a slot (n counted from 1) -> launch profile."""
 
     container_id: str
@@ -20,61 +20,61 @@ class LayoutCreate(Request):
     idempotency_key: str | None = None
 
 
-class LayoutRemove(Request):
+class LayoutRemove(Request, frozen=True):
     layout_id: str
 
 
-class PaneRemove(Request):
+class PaneRemove(Request, frozen=True):
     pane_id: str
 
 
-class PaneRecreate(Request):
+class PaneRecreate(Request, frozen=True):
     predecessor_pane_id: str
     launch_command_override: str | None = None
     idempotency_key: str | None = None
 
 
-class PanePromote(Request, forbid_unknown_fields=False):
+class PanePromote(Request, frozen=True, forbid_unknown_fields=False):
     """Reserved: always `not_implemented`."""
 
 
 PipelineStage = Literal["pane_create", "launch_command", "registration", "log_attach"]
 
 
-class PaneRecordSpawned(Request):
+class PaneRecordSpawned(Request, frozen=True):
     pane_id: str
     tmux_pane_id: str
     tmux_pane_index: int
     pid: int
 
 
-class PaneRecordLaunchSettled(Request):
+class PaneRecordLaunchSettled(Request, frozen=True):
     pane_id: str
     elapsed_ms: int
 
 
-class PaneRecordLaunchExited(Request):
+class PaneRecordLaunchExited(Request, frozen=True):
     pane_id: str
     elapsed_ms: int
     exit_code: int | None = None
     signal: int | None = None
 
 
-class PaneRegister(Request):
+class PaneRegister(Request, frozen=True):
     pane_id: str
 
 
-class PaneRecordLogAttached(Request):
+class PaneRecordLogAttached(Request, frozen=True):
     pane_id: str
     path: str
 
 
-class PaneRecordLogFailed(Request):
+class PaneRecordLogFailed(Request, frozen=True):
     pane_id: str
     reason: str
 
 
-class PaneFail(Request):
+class PaneFail(Request, frozen=True):
     """The pipeline gives this pane up at `stage`."""
 
     pane_id: str
@@ -82,26 +82,26 @@ class PaneFail(Request):
     reason: str
 
 
-class PaneRecordExited(Request):
+class PaneRecordExited(Request, frozen=True):
     pane_id: str
     exit_code: int | None = None
     signal: int | None = None
 
 
-class PaneRecordVanished(Request):
+class PaneRecordVanished(Request, frozen=True):
     pane_id: str
 
 
-class PaneRecordCleanupFailed(Request):
+class PaneRecordCleanupFailed(Request, frozen=True):
     pane_id: str
     reason: str
 
 
-class PaneSweep(Request):
+class PaneSweep(Request, frozen=True):
     """Fail every pane whose pending marker is 5 min old or older."""
 
 
-class ContainerRecover(Request):
+class ContainerRecover(Request, frozen=True):
     """What tmux of a container showed at start: `present_pane_ids` by user option; every other live pane is gone."""
 
     container_id: str

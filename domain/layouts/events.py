@@ -5,7 +5,7 @@ from datetime import datetime
 from domain.messages import Event
 
 
-class LayoutPane(Event):
+class LayoutPane(Event, frozen=True):
     """One slot of a layout as created; `marker` is the token of the pending title `@MANAGED:<marker>:<label>`."""
 
     pane_id: str
@@ -19,7 +19,7 @@ class LayoutPane(Event):
     marker: str
 
 
-class LayoutCreated(Event):
+class LayoutCreated(Event, frozen=True):
     layout_id: str
     container_id: str
     template_name: str
@@ -30,7 +30,7 @@ class LayoutCreated(Event):
     origin: str = "managed"
 
 
-class LayoutStateChanged(Event):
+class LayoutStateChanged(Event, frozen=True):
     """`from` and `to` are layout states; `failed_stage` is the first failed pane's, absent unless `to` is failed."""
 
     layout_id: str
@@ -40,19 +40,19 @@ class LayoutStateChanged(Event):
     origin: str = "managed"
 
 
-class LayoutRecoveryReattached(Event):
+class LayoutRecoveryReattached(Event, frozen=True):
     layout_id: str
     pane_ids: tuple[str, ...]
     origin: str = "managed"
 
 
-class LayoutRecoveryFailed(Event):
+class LayoutRecoveryFailed(Event, frozen=True):
     layout_id: str
     pane_ids: tuple[str, ...]
     origin: str = "managed"
 
 
-class PaneCreated(Event):
+class PaneCreated(Event, frozen=True):
     pane_id: str
     layout_id: str
     container_id: str
@@ -68,7 +68,7 @@ class PaneCreated(Event):
     origin: str = "managed"
 
 
-class PanePendingMarkerSet(Event):
+class PanePendingMarkerSet(Event, frozen=True):
     pane_id: str
     layout_id: str
     marker: str
@@ -76,13 +76,13 @@ class PanePendingMarkerSet(Event):
     origin: str = "managed"
 
 
-class PanePendingMarkerCleared(Event):
+class PanePendingMarkerCleared(Event, frozen=True):
     pane_id: str
     layout_id: str
     origin: str = "managed"
 
 
-class PaneSpawned(Event):
+class PaneSpawned(Event, frozen=True):
     """The pane stands in tmux: `tmux_pane_id` as `%12`, `pid` of its first process."""
 
     pane_id: str
@@ -93,7 +93,7 @@ class PaneSpawned(Event):
     origin: str = "managed"
 
 
-class PaneLaunchSettled(Event):
+class PaneLaunchSettled(Event, frozen=True):
     """The launch command was alive `elapsed_ms` after the pane was spawned."""
 
     pane_id: str
@@ -102,7 +102,7 @@ class PaneLaunchSettled(Event):
     origin: str = "managed"
 
 
-class PaneLaunchCommandExited(Event):
+class PaneLaunchCommandExited(Event, frozen=True):
     pane_id: str
     layout_id: str
     exit_code: int | None
@@ -111,28 +111,28 @@ class PaneLaunchCommandExited(Event):
     origin: str = "managed"
 
 
-class PaneRegistered(Event):
+class PaneRegistered(Event, frozen=True):
     pane_id: str
     layout_id: str
     agent_id: str
     origin: str = "managed"
 
 
-class PaneLogAttached(Event):
+class PaneLogAttached(Event, frozen=True):
     pane_id: str
     layout_id: str
     path: str
     origin: str = "managed"
 
 
-class PaneLogAttachFailed(Event):
+class PaneLogAttachFailed(Event, frozen=True):
     pane_id: str
     layout_id: str
     reason: str
     origin: str = "managed"
 
 
-class PaneStateChanged(Event):
+class PaneStateChanged(Event, frozen=True):
     """One row of the transition table. `reason` is a short word for people, e.g. `profile_changed`."""
 
     pane_id: str
@@ -144,7 +144,7 @@ class PaneStateChanged(Event):
     origin: str = "managed"
 
 
-class PaneProcessExited(Event):
+class PaneProcessExited(Event, frozen=True):
     """The process of a running pane ended: `exit_code`, or `signal` when one ended it; both None when tmux lost it."""
 
     pane_id: str
@@ -154,14 +154,14 @@ class PaneProcessExited(Event):
     origin: str = "managed"
 
 
-class PaneRemoved(Event):
+class PaneRemoved(Event, frozen=True):
     pane_id: str
     layout_id: str
     tmux_pane_id: str | None
     origin: str = "managed"
 
 
-class PaneCleanupFailed(Event):
+class PaneCleanupFailed(Event, frozen=True):
     """What a removal could not clean up in tmux; the pane is removed all the same. `stage` is `tmux_kill`."""
 
     pane_id: str
@@ -171,7 +171,7 @@ class PaneCleanupFailed(Event):
     origin: str = "managed"
 
 
-class PaneRecreated(Event):
+class PaneRecreated(Event, frozen=True):
     """Recorded on the new pane."""
 
     pane_id: str

@@ -151,7 +151,7 @@ def known_pane(pane_id: str, state: Layouts) -> Pane:
 
 def illegal_transition(pane: Pane, action: str) -> Rejection:
     return Rejection(
-        "managed_paneillegal_transition",
+        "managed_pane_illegal_transition",
         f"pane {pane.pane_id} is {pane.state}: cannot {action}",
         pane_id=pane.pane_id,
         current_state=str(pane.state),
