@@ -1,0 +1,197 @@
+"""The event log on JetStream: fenced atomic appends, fast reads, an endless follow."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from adapters.nats import subjects
+from adapters.nats.connection import ApiError, js_api, raise_api_error
+from adapters.nats.pulling import Lost, StreamReader, open_again
+from adapters.nats.wire import NoAnswer, NoResponders, WireClient, header_block, headers_of, publication
+from domain.envelope import Stored
+from handlers.ports import Entry, LogError, LogFull, LogUnavailable, WrongLastPosition
+
+MAX_BATCH: Final = 1000
+APPEND_TIMEOUT_S: Final = 10.0
+
+WRONG_LAST_CODES: Final = frozenset({10071, 10164})
+"""The stream's last sequence is not the expected one: of a plain publish or a batch (10071), of a batch in a
+cluster (10164)."""
+
+FULL_CODES: Final = frozenset({10077, 10023, 10047})
+"""Maximum bytes or messages reached with discard new; no storage left for the server."""
+
+
+def log_error(error: ApiError) -> LogError:
+    """What a refused publish means for the writer: the only place where the broker's codes are read."""
+    if error.err_code in WRONG_LAST_CODES:
+        return WrongLastPosition(error.description)
+    if error.err_code in FULL_CODES:
+        return LogFull(error.description)
+    if error.code in (408, 500, 503):
+        return LogUnavailable(str(error))
+    return LogError(str(error))
+
+
+def stored_headers(block: bytes) -> dict[str, str]:
+    """The headers as appended: what the broker and the fence added (`Nats-…`) is left out."""
+    headers: dict[str, str] = {}
+    for line in block.decode().split("\r\n")[1:-2]:
+        if not line.startswith("Nats-"):
+            name, _, value = line.partition(": ")
+            headers[name] = value
+    return headers
+
+
+def _stored(sequence: int, subject: bytes, header: bytes, payload: bytes) -> Stored:
+    return Stored(sequence, subject.decode(), payload, stored_headers(header) if header else {})
+
+
+class JetStreamLog:
+    """The `EventLog` port over `TOWER_EVENTS_{node}`. One append at a time; reads are independent of each other."""
+
+    def __init__(self, client: WireClient, node: str, *, append_timeout_s: float = APPEND_TIMEOUT_S) -> None:
+        self._client = client
+        self._stream = subjects.events_stream(subjects.checked_node(node))
+        self._append_timeout_s = append_timeout_s
+        # Two fenced appends in flight could both be right about the position and arrive in either order.
+        self._appending = asyncio.Lock()
+
+    async def append(self, entries: Sequence[Entry], *, expected_last: int) -> int:
+        if not 1 <= len(entries) <= MAX_BATCH:
+            raise ValueError(f"an append holds 1 to {MAX_BATCH} entries, not {len(entries)}")
+        before, last_subject, last_block = _commands_of(entries, expected_last)
+        async with self._appending:
+            try:
+                reply = await self._client.ask(
+                    last_subject,
+                    entries[-1].payload,
+                    block=last_block,
+                    before=before,
+                    timeout_s=self._append_timeout_s,
+                )
+            except (NoAnswer, NoResponders) as error:
+                raise LogUnavailable(str(error)) from error
+        answer: dict[str, Any] = msgspec.json.decode(reply.payload)
+        try:
+            raise_api_error(answer)
+        except ApiError as error:
+            raise log_error(error) from error
+        if len(entries) > 1 and answer.get("count") != len(entries):
+            raise LogError(f"the broker committed {answer.get('count')} of {len(entries)} messages: no atomic batches?")
+        return int(answer["seq"])
+
+    async def last_position(self) -> int:
+        state = await self._state()
+        return int(state["last_seq"])
+
+    async def first_position(self) -> int:
+        """The first position still held (1 unless older ones were pruned; last + 1 for an empty log)."""
+        state = await self._state()
+        return int(state["first_seq"])
+
+    async def _state(self) -> dict[str, Any]:
+        try:
+            return (await js_api(self._client, f"STREAM.INFO.{self._stream}"))["state"]
+        except (NoAnswer, NoResponders) as error:
+            raise LogUnavailable(str(error)) from error
+        except ApiError as error:
+            raise log_error(error) from error
+
+    async def get(self, position: int) -> Stored | None:
+        if position < 1:
+            return None
+        try:
+            reply = await self._client.ask(f"$JS.API.DIRECT.GET.{self._stream}", b'{"seq":%d}' % position)
+        except (NoAnswer, NoResponders) as error:
+            raise LogUnavailable(str(error)) from error
+        if reply.status == 404:
+            return None
+        if reply.status:
+            raise LogError(f"direct get answered {reply.header[9:60].decode('utf-8', 'replace')}")
+        subject = headers_of(reply.header)["Nats-Subject"]
+        return Stored(position, subject, reply.payload, stored_headers(reply.header))
+
+    async def read(self, after: int, until: int | None = None) -> AsyncIterator[Sequence[Stored]]:
+        last = await self.last_position()
+        end = last if until is None else min(until, last)
+        if after >= end:
+            return
+        reader = StreamReader(self._client, self._stream, _stored, after=after)
+        try:
+            await self._open(reader)
+            while not reader.exhausted:
+                try:
+                    batch = await reader.next(whole=True)
+                except Lost as lost:
+                    await self._open_again(reader, str(lost))
+                    continue
+                if batch[-1].position >= end:
+                    yield [stored for stored in batch if stored.position <= end]
+                    return
+                yield batch
+        finally:
+            await reader.close()
+
+    async def follow(self, after: int) -> AsyncIterator[Sequence[Stored]]:
+        """Entries after `after` as they come, for ever, in batches of up to 500; survives the broker's restarts.
+
+        Close it (`contextlib.aclosing`) when done. A slow reader holds back only itself.
+        """
+        reader = StreamReader(self._client, self._stream, _stored, after=after)
+        try:
+            await self._open_again(reader, "start")
+            while True:
+                try:
+                    yield await reader.next()
+                except Lost as lost:
+                    await self._open_again(reader, str(lost))
+        finally:
+            await reader.close()
+
+    async def _open(self, reader: StreamReader[Stored]) -> None:
+        try:
+            await reader.open()
+        except (NoAnswer, NoResponders) as error:
+            raise LogUnavailable(str(error)) from error
+        except ApiError as error:
+            raise log_error(error) from error
+
+    async def _open_again(self, reader: StreamReader[Stored], why: str) -> None:
+        try:
+            await open_again(reader, why)
+        except ApiError as error:
+            raise log_error(error) from error
+
+
+def _commands_of(entries: Sequence[Entry], expected_last: int) -> tuple[bytes, str, bytes]:
+    """The publications before the last one, the last one's subject and its header block.
+
+    Only the first carries the expectation. Whoever appends decides about `Nats-` headers here and nowhere else.
+    """
+    fence = {"Nats-Expected-Last-Sequence": str(expected_last)}
+    if len(entries) == 1:
+        return b"", entries[0].subject, header_block({**_own(entries[0]), **fence})
+    batch_id = secrets.token_hex(16)
+    parts: list[bytes] = []
+    block = b""
+    for number, entry in enumerate(entries, 1):
+        headers = {**_own(entry), "Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(number)}
+        if number == 1:
+            headers.update(fence)
+        if number == len(entries):
+            headers["Nats-Batch-Commit"] = "1"
+        block = header_block(headers)
+        if number < len(entries):
+            parts.append(publication(entry.subject, entry.payload, block=block))
+    return b"".join(parts), entries[-1].subject, block
+
+
+def _own(entry: Entry) -> dict[str, str]:
+    own = dict(entry.headers)
+    if any(name.startswith("Nats-") for name in own):
+        raise ValueError("an entry must not carry Nats- headers")
+    return own
