@@ -29,6 +29,11 @@ DETAILS: Final[Mapping[str, frozenset[str]]] = {
     "managed_pane_protected_adopted": frozenset({"agent_id", "is_adopted"}),
     "read_model_behind": frozenset({"after", "position"}),
     "command_not_found": frozenset({"command_id"}),
+    "unauthorized": frozenset(),
+    "request_refused": frozenset({"header", "reason"}),
+    "body_too_large": frozenset({"limit_bytes"}),
+    "route_not_found": frozenset({"path"}),
+    "method_not_allowed": frozenset({"method", "allowed"}),
 }
 """Code -> the keys its details have, all of them, always."""
 
@@ -64,7 +69,11 @@ def http_status(code: str) -> int:
 
 
 _STATUS: Final = {
+    "unauthorized": 401,
     "host_only": 403,
+    "request_refused": 403,
+    "method_not_allowed": 405,
+    "body_too_large": 413,
     "validation_failed": 422,
     "command_expired": 422,
     "internal_error": 500,
