@@ -1,7 +1,7 @@
 """The one in-process queue of commands that both doors, HTTP and the effects feed and the writer drains.
 
-It is bounded: a full queue makes `offer` say no (the request door answers `tower_busy`) and `put` wait (the durable door
-stops pulling). The tower's own follow-ups are always taken, so that an effect's result is never blocked.
+It is bounded: a full queue makes `offer` say no (the request door answers `tower_busy`) and `put` wait (the durable
+door stops pulling). The tower's own follow-ups are always taken, so that an effect's result is never blocked.
 """
 
 import asyncio
@@ -16,20 +16,6 @@ from domain.messages import Request
 
 CAPACITY: Final = 10_000
 """Commands that wait at most; the tower's own follow-ups come on top."""
-
-
-class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What became of a command: `result` when accepted, `error` when rejected.
-
-    `position` is the stream sequence after which a read model reflects it. `replay`: it had been decided before.
-    """
-
-    command_id: str
-    status: str
-    result: dict[str, object] | None = None
-    error: dict[str, object] | None = None
-    position: int = msgspec.field(default=-1)
-    replay: bool | None = None
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -50,7 +36,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 class FollowUp(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """A command of the tower's own: typed, with a deterministic id. `on_result` gets its result after the commit."""
+    """A command of the tower's own: typed, with a deterministic id. `on_outcome` as in `Asked`."""
 
     id: str
     request: Request

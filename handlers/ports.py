@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 
 from domain.envelope import Stored
+from domain.messages import Template
 
 
 class Clock(Protocol):
@@ -19,6 +20,10 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Seconds that never go back, for time-outs and latencies."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait out a back-off or a settle time; never used to wait for a condition."""
         ...
 
 
@@ -229,10 +234,20 @@ class LaunchProfile(msgspec.Struct, frozen=True, kw_only=True):
 class Profiles(Protocol):
     def profile(self, name: str) -> LaunchProfile | None: ...
 
+    def digests(self) -> Mapping[str, str]:
+        """Name -> digest of every known profile."""
+        ...
+
+
+class Templates(Protocol):
+    def all(self) -> Mapping[str, Template]:
+        """Every known template by name."""
+        ...
+
 
 class Vault(Protocol):
     """Private values by digest, outside the log (working directories)."""
 
-    def put(self, value: str) -> str: ...
+    async def put(self, value: str) -> str: ...
 
-    def get(self, digest: str) -> str | None: ...
+    async def get(self, digest: str) -> str | None: ...

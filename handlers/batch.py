@@ -1,0 +1,234 @@
+"""One batch: commands decided one after another on a tentative ledger, their events ready to be appended.
+
+Nothing here waits and nothing is kept: the writer appends `entries` and then keeps `ledger`, or forgets the batch.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import msgspec
+import structlog
+
+from domain import catalogue, tower
+from domain.envelope import CHAIN_HEADER, Envelope, Recorded, encode, encode_data, link, subject_of
+from domain.errors import INTERNAL_ERROR_MESSAGE, UNRECORDED, Rejection
+from domain.messages import ORIGIN_PATTERN, Command, Event, Facts, Request
+from domain.node import CommandRejected
+from handlers import wire
+from handlers.inbox import Asked, FollowUp
+from handlers.ledger import COMMANDS_AT_HEADER, Ledger
+from handlers.ports import Entry, Ids
+from handlers.refusals import HostOnlyRefusals
+from handlers.seen import SeenIds, key_of
+
+MAX_EVENTS: Final = 1_000
+"""Messages of one atomic append, at most."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Prepared(msgspec.Struct, frozen=True, eq=False):
+    """A command that was read: either its request, or the refusal that reading it gave."""
+
+    source: Asked | FollowUp
+    command_id: str | None
+    name: str
+    origin: str
+    request: Request | None
+    refusal: Rejection | None = None
+    uuid: UUID | None = None
+    correlation_id: str | None = None
+    causation_id: str | None = None
+    traceparent: str | None = None
+
+
+class Decision(msgspec.Struct, eq=False):
+    """What the batch holds for one command.
+
+    `events` were newly recorded. `seen_at`: the log holds the command at this position. `same_as`: an earlier command
+    of this batch has the same id.
+    """
+
+    prepared: Prepared
+    code: str = "accepted"
+    refusal: Rejection | None = None
+    events: tuple[Event, ...] = ()
+    result: dict[str, object] | None = None
+    position: int = 0
+    replay: bool = False
+    seen_at: int | None = None
+    same_as: "Decision | None" = None
+
+
+def prepare(item: Asked | FollowUp) -> Prepared:
+    """Read one waiting command; a payload that cannot be read becomes a refusal."""
+    if isinstance(item, FollowUp):
+        name = catalogue.request_name(item.request)
+        return Prepared(
+            item,
+            item.id,
+            name,
+            item.origin,
+            item.request,
+            correlation_id=item.correlation_id,
+            causation_id=item.causation_id,
+        )
+    name = f"{item.noun}.{item.verb}"
+    try:
+        payload, command_uuid = wire.decode_payload(item.payload)
+    except Rejection as refusal:
+        return Prepared(item, wire.claimed_id(item.payload), name, item.origin, None, refusal)
+    try:
+        if ORIGIN_PATTERN.match(item.origin) is None:
+            raise Rejection("host_only", "this origin is not known")
+        request, refusal = wire.decode_request(name, payload), None
+    except Rejection as refused:
+        request, refusal = None, refused
+    return Prepared(
+        item,
+        payload.id,
+        name,
+        item.origin,
+        request,
+        refusal,
+        command_uuid,
+        payload.correlationid,
+        None,
+        payload.traceparent,
+    )
+
+
+class Batch:
+    """Decides prepared commands in order. `full` is True when the next command must wait for another batch."""
+
+    def __init__(self, ledger: Ledger, *, node: str, ids: Ids, seen: SeenIds, refusals: HostOnlyRefusals) -> None:
+        self.ledger = ledger
+        self.entries: list[Entry] = []
+        self.recorded: list[Recorded] = []
+        self.decisions: list[Decision] = []
+        self._node = node
+        self._ids = ids
+        self._seen = seen
+        self._refusals = refusals
+        self._by_key: dict[bytes, Decision] = {}
+        self._first_position = ledger.position
+
+    def add(self, prepared: Prepared, facts: Facts) -> bool:
+        """Decide one command; False if its events do not fit any more and it must open the next batch."""
+        decision = self._decide(prepared, facts)
+        events = decision.events
+        if len(self.entries) + len(events) > MAX_EVENTS:
+            return False
+        self._record(decision, events, facts.at)
+        self.decisions.append(decision)
+        if prepared.command_id is not None and decision.seen_at is None and decision.same_as is None and events:
+            self._by_key[key_of(prepared.origin, prepared.command_id)] = decision
+        durable = prepared.source.durable_sequence if isinstance(prepared.source, Asked) else None
+        if durable is not None and durable > self.ledger.commands_at:
+            self.ledger = msgspec.structs.replace(self.ledger, commands_at=durable)
+        return True
+
+    def finish(self) -> None:
+        """Stamp the command position on the last entry; call once, before the append."""
+        if self.entries and self.ledger.commands_at:
+            last = self.entries[-1]
+            headers = {**last.headers, COMMANDS_AT_HEADER: str(self.ledger.commands_at)}
+            self.entries[-1] = msgspec.structs.replace(last, headers=headers)
+
+    def _decide(self, prepared: Prepared, facts: Facts) -> Decision:
+        decision = Decision(prepared, position=self.ledger.position)
+        known = self._known(prepared)
+        if known is not None:
+            decision.replay = True
+            decision.seen_at, decision.same_as = (known, None) if isinstance(known, int) else (None, known)
+            return decision
+        try:
+            self._decide_new(prepared, facts, decision)
+        except Rejection as refusal:
+            self._refuse(decision, refusal, facts.at)
+        except Exception:
+            _log.exception("decision failed", command_id=prepared.command_id, command=prepared.name)
+            self._refuse(decision, Rejection("internal_error", INTERNAL_ERROR_MESSAGE), facts.at)
+        return decision
+
+    def _known(self, prepared: Prepared) -> int | Decision | None:
+        if prepared.command_id is None:
+            return None
+        key = key_of(prepared.origin, prepared.command_id)
+        return self._by_key.get(key) or self._seen.position(key)
+
+    def _decide_new(self, prepared: Prepared, facts: Facts, decision: Decision) -> None:
+        if prepared.uuid is not None and isinstance(prepared.source, Asked):
+            age_s = self._seen.age_if_expired(prepared.uuid, prepared.source.queued_at or facts.at)
+            if age_s is not None:
+                raise Rejection(
+                    "command_expired",
+                    f"the command's id was made {age_s:.0f} s ago; ids are taken for 24 h, and 5 min ahead",
+                    age_s=round(age_s),
+                )
+        if prepared.refusal is not None:
+            raise prepared.refusal
+        assert prepared.request is not None
+        assert prepared.command_id is not None
+        command = Command(id=prepared.command_id, origin=prepared.origin, request=prepared.request, facts=facts)
+        decision.events = tower.decide(command, self.ledger.tower)
+        if decision.events:
+            decision.result = tower.result(decision.events)
+        else:
+            decision.result = tower.standing(prepared.request, self.ledger.tower)
+            decision.replay = bool(decision.result.get("replay", False))
+
+    def _refuse(self, decision: Decision, refusal: Rejection, at: datetime) -> None:
+        prepared = decision.prepared
+        decision.code, decision.refusal, decision.events = refusal.code, refusal, ()
+        if refusal.code in UNRECORDED or prepared.command_id is None:
+            return
+        count = 1
+        if refusal.code == "host_only":
+            count = self._refusals.count_to_record(prepared.origin, at)
+        if count:
+            noun, _, verb = prepared.name.partition(".")
+            decision.events = (
+                CommandRejected(
+                    command_id=prepared.command_id,
+                    noun=noun,
+                    verb=verb,
+                    code=refusal.code,
+                    message=refusal.message,
+                    details=refusal.details,
+                    count=count,
+                ),
+            )
+
+    def _record(self, decision: Decision, events: Sequence[Event], at: datetime) -> None:
+        prepared = decision.prepared
+        state, position, chain = self.ledger.tower, self.ledger.position, self.ledger.chain
+        for event in events:
+            entry = catalogue.event_type(event)
+            envelope = Envelope(
+                id=self._ids.uuid7(),
+                source=f"/tower/{self._node}",
+                type=entry.wire_name,
+                subject=catalogue.aggregate_id(event),
+                time=at,
+                node=self._node,
+                kind=entry.kind,
+                sequence=tower.next_sequence(state, event),
+                actor=prepared.origin,
+                commandid=prepared.command_id or "",
+                correlationid=prepared.correlation_id or prepared.command_id or "",
+                causationid=prepared.causation_id or msgspec.UNSET,
+                traceparent=prepared.traceparent or msgspec.UNSET,
+                data=encode_data(event),
+            )
+            payload = encode(envelope)
+            chain = link(chain, payload)
+            position += 1
+            state = tower.evolve(state, event)
+            self.entries.append(Entry(subject_of(envelope), payload, {CHAIN_HEADER: chain.hex()}))
+            self.recorded.append(Recorded(position, envelope, event))
+        if events:
+            decision.position = position
+            self.ledger = msgspec.structs.replace(self.ledger, tower=state, position=position, chain=chain)

@@ -1,0 +1,85 @@
+"""The look-ups that a decision needs: templates, profiles, tmux session names, fresh ids.
+
+Gathered for a whole batch at once, before any of it is decided, so that deciding stays pure and never waits.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Final
+
+import structlog
+
+from domain.layouts.commands import LayoutCreate, PaneRecreate, PaneRegister
+from domain.messages import Facts, Request
+from handlers.ports import Ids, Profiles, Templates, TerminalError, TerminalGone, Terminals, TerminalUnreachable, Vault
+
+SESSION_CHECK_S: Final = 0.5
+"""How long the session-name check may take; one that cannot tell does not reject."""
+
+_log = structlog.get_logger(__name__)
+
+
+class FactFinder:
+    def __init__(self, *, ids: Ids, templates: Templates, profiles: Profiles, terminals: Terminals, vault: Vault):
+        self._ids = ids
+        self._templates = templates
+        self._profiles = profiles
+        self._terminals = terminals
+        self._vault = vault
+
+    async def gather(self, requests: Iterable[Request], at: datetime) -> dict[int, Facts]:
+        """The facts of each request, by its place in `requests`."""
+        requests = list(requests)
+        creates = [request for request in requests if isinstance(request, LayoutCreate)]
+        sessions = await self._sessions({request.container_id for request in creates})
+        directories = await self._directories(creates)
+        templates = self._templates.all() if creates else {}
+        profiles = self._profiles.digests()
+        facts: dict[int, Facts] = {}
+        plain = Facts(at=at)
+        for place, request in enumerate(requests):
+            match request:
+                case LayoutCreate():
+                    template = templates.get(request.template_name)
+                    facts[place] = Facts(
+                        at=at,
+                        ids=self._fresh(1 + (len(template.panes) if template else 0)),
+                        templates=templates,
+                        profiles=profiles,
+                        tmux_sessions=sessions.get(request.container_id),
+                        working_dir_digest=directories.get(request.working_dir) if request.working_dir else None,
+                    )
+                case PaneRecreate():
+                    facts[place] = Facts(at=at, ids=self._fresh(1), profiles=profiles)
+                case PaneRegister():
+                    facts[place] = Facts(at=at, ids=self._fresh(1))
+                case _:
+                    facts[place] = plain
+        return facts
+
+    @staticmethod
+    def none(at: datetime) -> Facts:
+        """The facts of a command that could not be read."""
+        return Facts(at=at)
+
+    def _fresh(self, count: int) -> tuple[str, ...]:
+        return tuple(self._ids.uuid7() for _ in range(count))
+
+    async def _sessions(self, container_ids: set[str]) -> Mapping[str, frozenset[str] | None]:
+        answers = await asyncio.gather(*(self._sessions_of(container_id) for container_id in sorted(container_ids)))
+        return dict(zip(sorted(container_ids), answers, strict=True))
+
+    async def _sessions_of(self, container_id: str) -> frozenset[str] | None:
+        try:
+            async with asyncio.timeout(SESSION_CHECK_S):
+                return await self._terminals.of(container_id).sessions()
+        except TerminalGone:
+            return frozenset()
+        except (TimeoutError, TerminalUnreachable, TerminalError, KeyError) as error:
+            _log.warning("session names unknown", container_id=container_id, reason=str(error))
+            return None
+
+    async def _directories(self, creates: Iterable[LayoutCreate]) -> Mapping[str, str]:
+        wanted = sorted({request.working_dir for request in creates if request.working_dir})
+        return {value: await self._vault.put(value) for value in wanted}

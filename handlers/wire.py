@@ -1,0 +1,123 @@
+"""Commands as they stand on the wire: decoding a payload, encoding an outcome.
+
+A payload is `{"id": UUIDv7, "data": {…}, "idempotency_key"?, "correlationid"?, "traceparent"?}`. Whatever is wrong with
+it is one `validation_failed` naming the field.
+"""
+
+import re
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from domain import catalogue
+from domain.errors import Rejection
+from domain.messages import Request, Result
+
+_PATH: Final = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
+_UNKNOWN: Final = re.compile(r"unknown field `(?P<field>[^`]*)`")
+_MISSING: Final = re.compile(r"missing required field `(?P<field>[^`]*)`")
+_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")
+_TOKEN: Final = re.compile(r"[A-Za-z0-9_:.-]{1,128}\Z")
+
+
+class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    id: str
+    data: msgspec.Raw
+    idempotency_key: str | None = None
+    correlationid: str | None = None
+    traceparent: str | None = None
+
+
+class _Identified(msgspec.Struct):
+    id: str
+
+
+_payload: Final = msgspec.json.Decoder(Payload)
+_identified: Final = msgspec.json.Decoder(_Identified)
+_UNREADABLE: Final = (msgspec.MsgspecError, RecursionError, UnicodeError)
+
+
+def decode_payload(payload: bytes) -> tuple[Payload, UUID]:
+    """The payload and its id. Raises `validation_failed`."""
+    try:
+        decoded = _payload.decode(payload)
+    except _UNREADABLE as error:
+        raise invalid(error) from error
+    command_id = _uuid7(decoded.id)
+    if command_id is None:
+        raise _refused("id", "not a UUIDv7 in its 36 character form")
+    if decoded.correlationid is not None and _TOKEN.match(decoded.correlationid) is None:
+        raise _refused("correlationid", "1 to 128 characters of A-Z a-z 0-9 _ : . -")
+    if decoded.traceparent is not None and _TRACEPARENT.match(decoded.traceparent) is None:
+        raise _refused("traceparent", "not a W3C traceparent")
+    return decoded, command_id
+
+
+def decode_request(name: str, payload: Payload) -> Request:
+    """The request of `noun.verb`. Raises `validation_failed`; internal requests are unknown from outside."""
+    entry = catalogue.request_type(name)
+    if entry is None or entry.internal:
+        raise _refused("subject", f"no command {name}")
+    try:
+        fields = msgspec.json.decode(payload.data)
+    except _UNREADABLE as error:
+        raise invalid(error, "data") from error
+    key = payload.idempotency_key
+    if key is not None and isinstance(fields, dict) and fields.setdefault("idempotency_key", key) != key:
+        raise _refused("idempotency_key", "given twice with different values")
+    try:
+        return msgspec.convert(fields, entry.request)
+    except _UNREADABLE as error:
+        raise invalid(error, "data") from error
+
+
+def claimed_id(payload: bytes) -> str | None:
+    """The id of a payload that is otherwise unusable, so that its sender can be answered; None without a usable one."""
+    try:
+        claimed = _identified.decode(payload).id
+    except _UNREADABLE:
+        return None
+    return claimed if _uuid7(claimed) is not None else None
+
+
+def accepted(command_id: str, result: Result, position: int, *, replay: bool) -> dict[str, Any]:
+    return {
+        "command_id": command_id,
+        "status": "accepted",
+        "result": result,
+        "position": position,
+        "replay": replay,
+    }
+
+
+def rejected(command_id: str | None, code: str, message: str, details: dict[str, Any], position: int) -> dict[str, Any]:
+    return {
+        "command_id": command_id,
+        "status": "rejected",
+        "error": {"code": code, "message": message, "details": details},
+        "position": position,
+    }
+
+
+def invalid(error: Exception, inside: str = "") -> Rejection:
+    """`validation_failed` for what msgspec says, with the field taken from its path."""
+    text = str(error) or "nested too deeply"
+    path = _PATH.search(text)
+    reason = _PATH.sub("", text)
+    named = _UNKNOWN.search(reason) or _MISSING.search(reason)
+    parts = [inside, path["path"] if path else "", named["field"] if named else ""]
+    field = ".".join(part for part in parts if part and part != "...") or "payload"
+    return _refused(field.removeprefix("data."), reason[:300])
+
+
+def _refused(field: str, reason: str) -> Rejection:
+    return Rejection("validation_failed", f"{field}: {reason}", field=field, reason=reason)
+
+
+def _uuid7(text: str) -> UUID | None:
+    try:
+        value = UUID(text)
+    except ValueError:
+        return None
+    return value if str(value) == text and value.version == 7 else None
