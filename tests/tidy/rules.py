@@ -41,6 +41,15 @@ IDS = frozenset(
 )
 SKIPS = frozenset({"pytest.skip", "pytest.importorskip", "pytest.mark.skip", "pytest.mark.skipif", "unittest.skip.*"})
 
+PAUSES = (
+    "adapters/nats/broker.py",  # before the server is started again
+    "adapters/nats/pulling.py",  # before a broker that refused is asked again
+    "adapters/nats/store_lock.py",  # the kernel tells nobody when a file lock becomes free
+    "tests/bench/",
+    "tests/waiting.py",
+)
+"""Where a pause between tries is all that can be done."""
+
 BANS = (
     Ban(CLOCKS, "take the time from the command", where=("domain/",)),
     Ban(
@@ -60,7 +69,7 @@ BANS = (
         frozenset({"asyncio.sleep", "time.sleep"}),
         "wait for the condition itself, with a deadline (in a test: tests/waiting.py)",
         where=(*PRODUCT, "tests/", "examples/"),
-        allowed=("tests/waiting.py", "tests/bench/"),
+        allowed=PAUSES,
     ),
     Ban(
         frozenset({"random.*"}),
