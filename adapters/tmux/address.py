@@ -1,0 +1,68 @@
+"""Where a tmux server is and how its `tmux` program is run."""
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+CONTROL_SESSION_PREFIX = "agenttower-control-"
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment without what a pane must not inherit: the tower's settings, a surrounding tmux."""
+    return {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith("AGENTTOWER_") and key not in ("TMUX", "TMUX_PANE")
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """One tmux server. `launcher` stands before `tmux` (`docker exec -i ID`); without one, processes and files are ours.
+
+    `environment` is what a server that has to be started gets, and so every pane on it.
+    """
+
+    socket_path: str
+    node: str
+    launcher: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=clean_environment)
+
+    @property
+    def local(self) -> bool:
+        return not self.launcher
+
+    @property
+    def control_session(self) -> str:
+        return CONTROL_SESSION_PREFIX + self.node
+
+    @property
+    def working_dir(self) -> str:
+        """Where panes without a directory of their own start."""
+        home = self.environment.get("HOME", "/")
+        return home if os.path.isdir(home) else "/"
+
+    def argv(self, *words: str, start_server: bool) -> tuple[str, ...]:
+        # -u: without a UTF-8 locale tmux would turn what is not ASCII in its answers into "_".
+        never_start = () if start_server else ("-N",)
+        return (*self.launcher, "tmux", *never_start, "-u", "-S", self.socket_path, *words)
+
+    def surely_gone(self) -> bool:
+        """True when no server listens on a local socket; False when one does or nothing can be said."""
+        if not self.local:
+            return False
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.setblocking(False)
+            try:
+                probe.connect(self.socket_path)
+            except (FileNotFoundError, ConnectionRefusedError):
+                return True
+            except OSError:
+                return False
+        return False
+
+    def make_socket_dir(self) -> None:
+        if self.local:
+            Path(self.socket_path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,0 +1,56 @@
+"""What tmux, docker and podman say, as the errors of the `Terminal` port."""
+
+from handlers.ports import SessionExists, TerminalError, TerminalGone, TerminalUnreachable
+
+INSTALL_LINE = "apt-get install tmux"
+
+# tmux and the container engines give one exit code for many causes, so their text decides; it is not translated.
+_GONE = (
+    "no server running on",
+    "error connecting to",
+    "server exited",
+    "lost server",
+    "no such container",
+    "no container with name or id",
+)
+_UNREACHABLE = ("is not running", "is paused", "is stopped", "can only create exec sessions on running")
+_NO_PROGRAM = ("executable file not found", "command not found", "no such file or directory: os error")
+
+_ENGINE_UNKNOWN_CONTAINER = 125
+_NOT_EXECUTABLE = (126, 127)
+_ENGINE_STATE = 255
+
+
+class CommandFailed(TerminalError):
+    """tmux refused a command of a sequence; what the commands before it printed is in `output`."""
+
+    def __init__(self, text: str, output: list[str]) -> None:
+        super().__init__(text)
+        self.text = text
+        self.output = output
+
+
+class ConnectionLost(TerminalUnreachable):
+    """The control connection ended or was given up before the answer: the commands may or may not have run."""
+
+
+def of_exit(exit_code: int | None, text: str) -> TerminalError:
+    """The error for a `tmux` process (or the engine in front of it) that ended with this code and stderr text."""
+    text = text.strip()
+    said = text.lower()
+    if "permission denied" in said:
+        return TerminalUnreachable(text)
+    if exit_code == _ENGINE_UNKNOWN_CONTAINER or any(part in said for part in _GONE):
+        return TerminalGone(text)
+    if exit_code in _NOT_EXECUTABLE or any(part in said for part in _NO_PROGRAM):
+        return TerminalError(f"tmux is not installed there ({INSTALL_LINE}): {text}")
+    if exit_code is None or exit_code == _ENGINE_STATE or any(part in said for part in _UNREACHABLE):
+        return TerminalUnreachable(text or "tmux gave no answer")
+    return CommandFailed(text or f"tmux ended with exit code {exit_code}", [])
+
+
+def of_command(failure: CommandFailed) -> TerminalError:
+    """A refused command as the port's error: `SessionExists` where it is that, else the failure itself."""
+    if failure.text.startswith("duplicate session:"):
+        return SessionExists(failure.text)
+    return failure

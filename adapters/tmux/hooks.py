@@ -1,0 +1,97 @@
+"""The server's own word about deaths: hooks that wake a control client blocked in `wait-for` (3 ms).
+
+A signal without a waiter is kept by tmux, so none is lost between two waits. The hooks stand at an index of ours,
+beside those of the user, and tell only that something happened: what, says the listing.
+"""
+
+import asyncio
+import zlib
+from collections.abc import Callable
+
+import structlog
+
+from adapters.tmux.address import Address
+from adapters.tmux.control import ConnectFailed, ControlConnection
+from adapters.tmux.link import REQUEST_TIMEOUT_S, Breaker, Link
+from adapters.tmux.quoting import Command, sequence
+from handlers.ports import TerminalError, TerminalGone
+
+HOOKS = ("pane-died", "pane-exited", "window-layout-changed", "window-unlinked", "session-closed")
+_FIRST_INDEX = 7700
+_STEADY_AFTER_S = 1.0
+
+_log = structlog.get_logger("tmux")
+
+
+def _index(node: str) -> int:
+    """Two towers on one server must not overwrite each other's hooks."""
+    return _FIRST_INDEX + zlib.crc32(node.encode()) % 100_000
+
+
+def _channel(node: str) -> str:
+    return f"agenttower-look-{node}"
+
+
+def set_hooks(node: str) -> list[Command]:
+    signal = sequence([["wait-for", "-S", _channel(node)]])
+    return [["set-hook", "-g", f"{hook}[{_index(node)}]", signal] for hook in HOOKS]
+
+
+def unset_hooks(node: str) -> list[Command]:
+    return [["set-hook", "-gu", f"{hook}[{_index(node)}]"] for hook in HOOKS]
+
+
+class HookWaiter:
+    """Calls `on_signal` at each signal and at each loss of the server. `run` for ever; its owner cancels it."""
+
+    def __init__(self, address: Address, on_signal: Callable[[], None]) -> None:
+        self._address = address
+        self._on_signal = on_signal
+        self._breaker = Breaker()
+        self._server_seen = asyncio.Event()
+
+    def server_seen(self) -> None:
+        """Try again now instead of at the end of the back-off: a listing just got an answer."""
+        self._server_seen.set()
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            started_at = loop.time()
+            try:
+                await self._wait_on_one_connection()
+            except (ConnectFailed, TerminalError, OSError) as error:
+                _log.debug("hooks are not waited for", node=self._address.node, reason=str(error))
+            if loop.time() - started_at >= _STEADY_AFTER_S:
+                self._breaker.worked()
+            self._breaker.failed()
+            self._on_signal()
+            self._server_seen.clear()
+            await self._pause()
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(self._breaker.pause_s())
+        # A server that is gone needs no tries at all until somebody has seen one.
+        if self._address.surely_gone():
+            await self._server_seen.wait()
+
+    async def _wait_on_one_connection(self) -> None:
+        if self._address.surely_gone():
+            raise TerminalGone("no tmux server runs")
+        connection = await ControlConnection.connect(self._address, start_server=False, timeout_s=REQUEST_TIMEOUT_S)
+        try:
+            await connection.run(set_hooks(self._address.node), timeout_s=REQUEST_TIMEOUT_S)
+            while True:
+                await connection.run([["wait-for", _channel(self._address.node)]], timeout_s=None)
+                self._on_signal()
+        finally:
+            await connection.close()
+
+
+async def remove_hooks(link: Link) -> None:
+    """Take our hooks away again, if the server still answers."""
+    try:
+        if not link.address.surely_gone():
+            await link.run(unset_hooks(link.address.node), timeout_s=1.0)
+    except TerminalError as error:
+        _log.debug("hooks stay behind", node=link.address.node, reason=str(error))
