@@ -7,7 +7,7 @@ asks and the looked-up facts that its decision needs, so that the deciders read 
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Final, Generic, TypeVar, dataclass_transform
+from typing import Any, Final, Generic, TypeVar, dataclass_transform
 
 import msgspec
 
@@ -25,8 +25,6 @@ POLICY: Final = "policy"
 ORIGIN_PATTERN: Final = re.compile(r"(host|[0-9a-f]{64})\Z")
 IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 SUBJECT_ID: Final = re.compile(r"[A-Za-z0-9_:-]{1,128}\Z")
-
-Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))

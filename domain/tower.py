@@ -5,7 +5,7 @@ can be given again from the log; `standing` gives it from the state for a comman
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import msgspec
 from immutables import Map
@@ -18,16 +18,15 @@ from domain.layouts import commands as lc
 from domain.layouts import decide as layouts_decide
 from domain.layouts import events as le
 from domain.layouts import state as layouts_state
-from domain.messages import HOST, POLICY, TOWER, Command, Event, Request, Result
+from domain.messages import HOST, ORIGIN_PATTERN, POLICY, TOWER, Command, Event, Request, Result
 from domain.node import CommandRejected, NodeClaim, NodeClaimed
-
-CONTAINERS: Final = frozenset({HOST})
-"""Containers known without registration: the machine itself."""
 
 
 class Tower(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole state of a node. `sequences`: (kind, aggregate id) -> events so far. `instance`: the claiming tower."""
+    """The whole state of a node. `containers`: the known ones, the machine itself without registration. `sequences`:
+    (kind, aggregate id) -> events so far. `instance`: the claiming tower."""
 
+    containers: frozenset[str] = frozenset({HOST})
     layouts: layouts_state.Layouts = layouts_state.Layouts()
     agents: Agents = Map()
     sequences: Map[tuple[str, str], int] = Map()
@@ -42,7 +41,7 @@ def decide(command: Command[Request], state: Tower) -> tuple[Event, ...]:
             return (NodeClaimed(node=claim.node, instance=claim.instance, pid=claim.pid, host=claim.host),)
         case _:
             routed = cast(Command[layouts_decide.LayoutRequest], command)
-            return layouts_decide.decide(routed, state.layouts, CONTAINERS)
+            return layouts_decide.decide(routed, state.layouts, state.containers)
 
 
 def evolve(state: Tower, event: Event) -> Tower:
@@ -110,7 +109,7 @@ def standing(request: Request, state: Tower) -> Result:
 
 
 def _removed(layout_id: str, pane_ids: Sequence[str]) -> Result:
-    """`removed_pane_ids`: what this command removed; empty when all was removed before."""
+    """`removed_pane_ids`: what this command removed, empty when all was removed before; `state` is theirs."""
     return {"layout_id": layout_id, "removed_pane_ids": list(pane_ids), "state": "removed"}
 
 
@@ -144,10 +143,16 @@ def _pane_now(pane_id: str, layouts: layouts_state.Layouts) -> Result:
 
 
 def _check_origin(command: Command[Request], state: Tower) -> None:
-    """The operator and the tower itself act everywhere, a bench peer in its own container only."""
+    """The operator and the tower itself act everywhere, a bench peer in its own container only.
+
+    A reserved request touches nothing and is no secret: every peer that can be resolved learns that it is reserved.
+    """
     if command.origin in (HOST, TOWER, POLICY):
         return
-    if _container_of(command.request, state) != command.origin:
+    resolved = ORIGIN_PATTERN.match(command.origin) is not None
+    if resolved and isinstance(command.request, lc.PanePromote):
+        return
+    if not resolved or _container_of(command.request, state) != command.origin:
         raise Rejection("host_only", "only the operator may do this")
 
 

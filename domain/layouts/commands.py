@@ -4,6 +4,7 @@ The first group is asked by people and tools. The second is the tower's own: wha
 sweep and recovery saw, sent back as commands so that every outcome becomes an event. No door takes the second group.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 from domain.messages import Request
@@ -15,7 +16,7 @@ class LayoutCreate(Request, frozen=True):
     container_id: str
     template_name: str
     tmux_session_name: str
-    launch_command_overrides: dict[str, str] = {}
+    launch_command_overrides: Mapping[str, str] = {}
     working_dir: str | None = None
     idempotency_key: str | None = None
 

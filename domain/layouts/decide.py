@@ -68,7 +68,6 @@ def create_layout(
 ) -> tuple[Event, ...]:
     if replayed(request, state) is not None:
         return ()
-    check_identifier("container_id", request.container_id)
     check_identifier("tmux_session_name", request.tmux_session_name)
     check_override_names(request)
     if request.container_id not in containers:
@@ -80,10 +79,12 @@ def create_layout(
     template = find_template(request.template_name, facts)
     profiles = slot_profiles(request, template)
     digests = [profile_digest(profile, facts) for profile in profiles]
-    check_session_free(request.container_id, request.tmux_session_name, None, facts.tmux_sessions, state)
     labels = labels_for(
         template, {label for container, label in state.live_labels if container == request.container_id}
     )
+    for label in labels:
+        check_identifier("label", label)
+    check_session_free(request.container_id, request.tmux_session_name, None, facts.tmux_sessions, state)
     check_labels_free(request.container_id, labels, state)
     check_capacity(state)
 

@@ -1,11 +1,37 @@
 """Events of layouts and panes. Names and fields are the stored form; a change is a new version with an upcaster."""
 
 from datetime import datetime
+from enum import StrEnum
+
+import msgspec
 
 from domain.messages import Event
 
 
-class LayoutPane(Event, frozen=True):
+class PaneState(StrEnum):
+    """State of a pane; a layout's is one of the same words, made of its panes'."""
+
+    CREATING = "creating"
+    READY = "ready"
+    DEGRADED = "degraded"
+    FAILED = "failed"
+    REMOVED = "removed"
+
+
+class Stage(StrEnum):
+    """Where a pane failed. The first four are the stages of the spawn pipeline, in order."""
+
+    PANE_CREATE = "pane_create"
+    LAUNCH_COMMAND = "launch_command"
+    REGISTRATION = "registration"
+    LOG_ATTACH = "log_attach"
+    TMUX_KILL = "tmux_kill"
+    RECOVERY_REATTACH = "recovery_reattach"
+    PROCESS_EXITED = "process_exited"
+    PANE_VANISHED = "pane_vanished"
+
+
+class LayoutPane(msgspec.Struct, frozen=True, kw_only=True):
     """One slot of a layout as created; `marker` is the token of the pending title `@MANAGED:<marker>:<label>`."""
 
     pane_id: str
@@ -31,12 +57,12 @@ class LayoutCreated(Event, frozen=True):
 
 
 class LayoutStateChanged(Event, frozen=True):
-    """`from` and `to` are layout states; `failed_stage` is the first failed pane's, absent unless `to` is failed."""
+    """`failed_stage` is the first failed pane's, null unless `to` is failed."""
 
     layout_id: str
-    from_: str
-    to: str
-    failed_stage: str | None = None
+    from_: PaneState
+    to: PaneState
+    failed_stage: Stage | None = None
     origin: str = "managed"
 
 
@@ -137,9 +163,9 @@ class PaneStateChanged(Event, frozen=True):
 
     pane_id: str
     layout_id: str
-    from_: str
-    to: str
-    failed_stage: str | None = None
+    from_: PaneState
+    to: PaneState
+    failed_stage: Stage | None = None
     reason: str | None = None
     origin: str = "managed"
 
@@ -166,7 +192,7 @@ class PaneCleanupFailed(Event, frozen=True):
 
     pane_id: str
     layout_id: str
-    stage: str
+    stage: Stage
     reason: str
     origin: str = "managed"
 

@@ -7,13 +7,14 @@ from domain.messages import Template
 
 
 def labels_for(template: Template, taken: Collection[str]) -> tuple[str, ...]:
-    """A label a slot: `{n}` is the lowest ordinal whose label is free in `taken` and among the slots before it."""
-    used = set(taken)
+    """A label a slot: `{n}` is the lowest ordinal whose label is free in `taken`, among the literal labels of the
+    template, and among the slots before it. A literal label stays as it is, free or not."""
+    used = {*taken, *(slot.label for slot in template.panes)}
     labels: list[str] = []
     for slot in template.panes:
-        label = next(
-            candidate for candidate in _candidates(slot.label) if candidate not in used or "{n}" not in slot.label
-        )
+        label = slot.label
+        if "{n}" in label:
+            label = next(candidate for candidate in _candidates(label) if candidate not in used)
         used.add(label)
         labels.append(label)
     return tuple(labels)

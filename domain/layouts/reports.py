@@ -14,7 +14,7 @@ from domain.messages import Event, Facts
 
 STALE_MARKER: Final = timedelta(minutes=5)
 
-Reported = (
+PaneReport = (
     c.PaneRecordSpawned
     | c.PaneRecordLaunchSettled
     | c.PaneRecordLaunchExited
@@ -25,14 +25,12 @@ Reported = (
     | c.PaneRecordExited
     | c.PaneRecordVanished
     | c.PaneRecordCleanupFailed
-    | c.PaneSweep
-    | c.ContainerRecover
 )
+Reported = PaneReport | c.PaneSweep | c.ContainerRecover
 
 
-def report(request: Reported, facts: Facts, state: Layouts) -> tuple[Event, ...]:
+def report(request: PaneReport, facts: Facts, state: Layouts) -> tuple[Event, ...]:
     """What the pipeline or the watcher saw of one pane."""
-    assert not isinstance(request, c.PaneSweep | c.ContainerRecover)
     pane = state.panes.get(request.pane_id)
     if pane is None:
         return ()

@@ -5,36 +5,14 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from enum import StrEnum
 from typing import Final
 
 import msgspec
 from immutables import Map
 
 from domain.layouts import events as e
+from domain.layouts.events import PaneState, Stage
 from domain.messages import Event
-
-
-class PaneState(StrEnum):
-    CREATING = "creating"
-    READY = "ready"
-    DEGRADED = "degraded"
-    FAILED = "failed"
-    REMOVED = "removed"
-
-
-class Stage(StrEnum):
-    """Where a pane failed. The first four are the stages of the spawn pipeline, in order."""
-
-    PANE_CREATE = "pane_create"
-    LAUNCH_COMMAND = "launch_command"
-    REGISTRATION = "registration"
-    LOG_ATTACH = "log_attach"
-    TMUX_KILL = "tmux_kill"
-    RECOVERY_REATTACH = "recovery_reattach"
-    PROCESS_EXITED = "process_exited"
-    PANE_VANISHED = "pane_vanished"
-
 
 _C, _R, _D, _F, _X = PaneState
 
@@ -178,6 +156,8 @@ def evolve(state: Layouts, event: Event) -> Layouts:
 
 
 def _layout_created(state: Layouts, event: e.LayoutCreated) -> Layouts:
+    if event.layout_id in state.layouts:
+        return state
     layout = Layout(
         layout_id=event.layout_id,
         container_id=event.container_id,
@@ -202,12 +182,9 @@ def _layout_state_changed(state: Layouts, event: e.LayoutStateChanged) -> Layout
     layout = state.layouts.get(event.layout_id)
     if layout is None:
         return state
-    to = PaneState(event.to)
-    changed = msgspec.structs.replace(
-        layout, state=to, failed_stage=None if event.failed_stage is None else Stage(event.failed_stage)
-    )
+    changed = msgspec.structs.replace(layout, state=event.to, failed_stage=event.failed_stage)
     open_layouts = state.open_layouts
-    if to is not PaneState.REMOVED:
+    if event.to is not PaneState.REMOVED:
         open_layouts = open_layouts.set(event.layout_id, None)
     elif event.layout_id in open_layouts:
         open_layouts = open_layouts.delete(event.layout_id)
@@ -218,7 +195,7 @@ def _layout_state_changed(state: Layouts, event: e.LayoutStateChanged) -> Layout
 
 def _pane_created(state: Layouts, event: e.PaneCreated) -> Layouts:
     layout = state.layouts.get(event.layout_id)
-    if layout is None:
+    if layout is None or event.pane_id in state.panes:
         return state
     pane = Pane(
         pane_id=event.pane_id,
@@ -260,13 +237,10 @@ def _pane_state_changed(state: Layouts, event: e.PaneStateChanged) -> Layouts:
     pane = state.panes.get(event.pane_id)
     if pane is None:
         return state
-    to = PaneState(event.to)
-    changed = msgspec.structs.replace(
-        pane, state=to, failed_stage=None if event.failed_stage is None else Stage(event.failed_stage)
-    )
+    changed = msgspec.structs.replace(pane, state=event.to, failed_stage=event.failed_stage)
     labels = state.live_labels
     held = (pane.container_id, pane.label)
-    if to not in LIVE and labels.get(held) == pane.pane_id:
+    if event.to not in LIVE and labels.get(held) == pane.pane_id:
         labels = labels.delete(held)
     return msgspec.structs.replace(state, panes=state.panes.set(event.pane_id, changed), live_labels=labels)
 
