@@ -45,6 +45,7 @@ PAUSES = (
     "adapters/nats/broker.py",  # before the server is started again
     "adapters/nats/pulling.py",  # before a broker that refused is asked again
     "adapters/nats/store_lock.py",  # the kernel tells nobody when a file lock becomes free
+    "adapters/system.py",  # the sleep of the Clock port
     "tests/bench/",
     "tests/waiting.py",
 )
