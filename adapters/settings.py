@@ -16,6 +16,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from adapters.paths import absolute, default_config_dir, default_home, settings_file
+
 ENV_PREFIX: Final = "AGENTTOWER_"
 OTHER_VARIABLES: Final = frozenset({"AGENTTOWER_SOCKET", "AGENTTOWER_TESTS_STRICT"})
 """Variables with our prefix that are no setting of the tower."""
@@ -23,7 +25,7 @@ OTHER_VARIABLES: Final = frozenset({"AGENTTOWER_SOCKET", "AGENTTOWER_TESTS_STRIC
 SOCKET_PATH_BYTES: Final = 100
 """The kernel takes 107 bytes; tmux and the bench need some of them."""
 
-_SECRET: Final = frozenset({"nats_url", "database_url"})
+_SECRET: Final = frozenset({"nats_url", "nats_answers_url", "database_url"})
 _ADDRESS: Final = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^:\s\[\]]+):(?P<port>\d{1,5})\Z")
 
 
@@ -35,22 +37,8 @@ class SettingsError(Exception):
         self.problems: Final = tuple(problems)
 
 
-def data_home() -> Path:
-    """`$XDG_DATA_HOME`, else `~/.local/share`."""
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-
-
-def default_home() -> Path:
-    return data_home() / "agenttower"
-
-
-def default_config_dir() -> Path:
-    """Where `agenttower.yaml`, `templates/` and `launch_profiles/` are looked for."""
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "agenttower"
-
-
 def _path(value: object) -> object:
-    return Path(os.path.abspath(os.path.expanduser(value))) if isinstance(value, str | Path) and str(value) else value
+    return absolute(value) if isinstance(value, str | Path) and str(value) else value
 
 
 def _short_enough(value: Path) -> Path:
@@ -100,6 +88,10 @@ class Settings(BaseSettings):
     nats_url: Annotated[str, _url("nats", "tls", "ws", "wss")] | None = Field(
         default=None, description="a URL such as nats://user:password@host:4222 (unset: an embedded broker)"
     )
+    nats_answers_url: Annotated[str, _url("nats", "tls", "ws", "wss")] | None = Field(
+        default=None,
+        description="the URL of a broker user who may publish _INBOX.> and tower.out.> only (unset: nats_url)",
+    )
     nats_listen: str = Field(default="127.0.0.1", description="an address for the embedded broker, or address:port")
     database_url: Annotated[str, _url("sqlite", "postgresql", "postgres")] = Field(
         default_factory=_default_database,
@@ -143,10 +135,6 @@ class Settings(BaseSettings):
     @property
     def http_port(self) -> int:
         return int(self.http.rpartition(":")[2])
-
-
-def settings_file() -> Path:
-    return default_config_dir() / "agenttower.yaml"
 
 
 def load(flags: Mapping[str, object] | None = None) -> Settings:

@@ -1,0 +1,214 @@
+"""The CLI's two ways to a running tower: queries over HTTP, commands over the NATS request door.
+
+Queries use the standard library's client: a command line that asks one question should not load a whole HTTP stack.
+"""
+
+import http.client
+import json
+import socket
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlencode, urlsplit
+
+from adapters.cli.failures import Failure, no_tower, rejected
+from adapters.cli.place import NATS_FILE, TOKEN_FILE, Place, Running
+
+ANSWER_TIMEOUT_S: Final = 30.0
+PAGE: Final = 200
+"""Rows a page, the most that the tower gives."""
+
+Row = dict[str, Any]
+
+
+class Answer(NamedTuple):
+    status: int
+    body: Any
+    """Decoded JSON, or text where the tower sent something else."""
+
+
+class ServerEvent(NamedTuple):
+    """One event of a stream: `position` is its id."""
+
+    position: int
+    event: Row
+
+
+class Queries:
+    """HTTP requests to one tower, over one kept connection. Close it, or use it as a context manager."""
+
+    def __init__(self, place: Place, running: Running, *, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
+        self.place = place
+        self.running = running
+        self._timeout_s = timeout_s
+        address = urlsplit(running.http)
+        self._host = address.hostname or "127.0.0.1"
+        self._port = address.port or 80
+        self._connection: http.client.HTTPConnection | None = None
+
+    def __enter__(self) -> "Queries":
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def ask(self, path: str, *, method: str = "GET", body: object = None, **query: object) -> Answer:
+        """One request, whatever its status. Raises `Failure` when the tower does not answer."""
+        for attempt in (1, 2):
+            kept = self._connection is not None
+            connection = self._connection or http.client.HTTPConnection(
+                self._host, self._port, timeout=self._timeout_s
+            )
+            self._connection = connection
+            try:
+                connection.request(method, self._target(path, query), self._encoded(body), self._headers(body))
+                response = connection.getresponse()
+                text = response.read().decode("utf-8", "replace")
+            except (OSError, http.client.HTTPException) as error:
+                self.close()
+                # A kept connection may have been closed by the other side meanwhile; nothing was asked then.
+                if kept and attempt == 1 and isinstance(error, http.client.RemoteDisconnected | ConnectionError):
+                    continue
+                raise self._unanswered(error) from error
+            if response.will_close:
+                self.close()
+            return Answer(response.status, _decoded(text, response.headers.get_content_type()))
+        raise AssertionError("unreachable")
+
+    def get(self, path: str, **query: object) -> Any:
+        """The body of a successful GET. Raises `Failure` with the tower's code otherwise."""
+        return self.checked(self.ask(path, **query))
+
+    def post(self, path: str, body: object) -> Any:
+        return self.checked(self.ask(path, method="POST", body=body))
+
+    def checked(self, answer: Answer) -> Any:
+        if answer.status < 400:
+            return answer.body
+        error = answer.body.get("error") if isinstance(answer.body, dict) else None
+        if isinstance(error, dict):
+            raise rejected(error)
+        raise Failure(f"{self.running.http} answered {answer.status}: {str(answer.body)[:200]}")
+
+    def items(self, path: str, *, most: int | None = None, **query: object) -> Iterator[Row]:
+        """Every row of a list, page by page; at most `most`."""
+        cursor: str | None = None
+        left = most
+        while left is None or left > 0:
+            page = self.get(path, limit=min(PAGE, left or PAGE), cursor=cursor, **query)
+            yield from page["items"]
+            left = None if left is None else left - len(page["items"])
+            cursor = page.get("next_cursor")
+            if not cursor:
+                return
+
+    def stream(self, *, after: int | None, idle_s: float | None = None, **query: object) -> Iterator[ServerEvent]:
+        """Events after a position (None: from now on) as they are recorded, for ever.
+
+        Raises `TimeoutError` when nothing, not even a heartbeat, came for `idle_s`, `Failure` when the tower ends.
+        """
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=idle_s)
+        headers = {**self._headers(None), "Accept": "text/event-stream"}
+        if after is not None:
+            headers["Last-Event-ID"] = str(after)
+        try:
+            connection.request("GET", self._target("/v1/events/stream", query), headers=headers)
+            response = connection.getresponse()
+            if response.status != 200:
+                text = response.read().decode("utf-8", "replace")
+                self.checked(Answer(response.status, _decoded(text, response.headers.get_content_type())))
+            yield from _server_events(response)
+        except TimeoutError:
+            raise
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unanswered(error) from error
+        finally:
+            connection.close()
+        raise Failure(f"the tower at {self.running.http} ended the stream of events", "see whether it still runs")
+
+    def _target(self, path: str, query: Mapping[str, object]) -> str:
+        given = {key: value for key, value in query.items() if value is not None}
+        return f"{path}?{urlencode(given)}" if given else path
+
+    def _encoded(self, body: object) -> bytes | None:
+        return None if body is None else json.dumps(body).encode()
+
+    def _headers(self, body: object) -> dict[str, str]:
+        headers = {"Authorization": f"Bearer {self.place.secret(TOKEN_FILE)}"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        return headers
+
+    def _unanswered(self, error: Exception) -> Failure:
+        if self.place.running() is None:
+            return no_tower(self.place.home, self.running.node)
+        if isinstance(error, TimeoutError | socket.timeout):
+            return Failure(f"the tower at {self.running.http} did not answer within {self._timeout_s:g} s")
+        return Failure(f"the tower at {self.running.http} does not answer: {error}", "`agenttower doctor` may say why")
+
+
+def _decoded(text: str, content_type: str) -> Any:
+    if not content_type.endswith("json"):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _server_events(response: http.client.HTTPResponse) -> Iterator[ServerEvent]:
+    position, data = 0, []
+    for raw in response:
+        line = raw.decode("utf-8", "replace").rstrip("\r\n")
+        if not line:
+            if data:
+                event = json.loads("\n".join(data))
+                yield ServerEvent(position or int(event.get("position", 0)), event)
+            data = []
+        elif line.startswith("data:"):
+            data.append(line[5:].lstrip())
+        elif line.startswith("id:") and line[3:].strip().isdigit():
+            position = int(line[3:])
+
+
+def command(
+    place: Place,
+    running: Running,
+    noun: str,
+    verb: str,
+    data: Mapping[str, object],
+    *,
+    idempotency_key: str | None = None,
+    timeout_s: float = ANSWER_TIMEOUT_S,
+) -> Row:
+    """Ask for `noun.verb` and wait for the outcome: the whole outcome when accepted, `Failure` when rejected."""
+    import asyncio
+
+    from adapters.nats.client import CommandClient, NoTower
+    from adapters.nats.connection import BrokerProblem, connect
+    from adapters.nats.wire import NoAnswer
+
+    url = place.secret(NATS_FILE)
+    given = {key: value for key, value in data.items() if value is not None}
+
+    async def ask() -> Row:
+        connection = await connect(url, name="agenttower-cli")
+        try:
+            client = CommandClient(connection, running.node)
+            return await client.ask(noun, verb, given, idempotency_key=idempotency_key, timeout_s=timeout_s)
+        finally:
+            await connection.close()
+
+    try:
+        outcome = asyncio.run(ask())
+    except NoTower as error:
+        raise no_tower(place.home, running.node) from error
+    except (BrokerProblem, NoAnswer) as error:
+        raise Failure(f"the command got no answer: {error}", "`agenttower status` says whether the tower runs") from error
+    if outcome["status"] != "accepted":
+        raise rejected(outcome["error"])
+    return outcome

@@ -1,0 +1,118 @@
+"""What the CLI writes: tables for people, plain aligned text in a pipe, JSON for machines.
+
+Colours and progress appear on a terminal only. Short ids are the last 8 characters: UUIDv7 ids that were made together
+begin alike.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+SHORT: Final = 8
+PIPE_WIDTH: Final = 100_000
+"""Columns of plain text: nothing is cut or wrapped in a pipe."""
+
+STATE_STYLES: Final = {
+    "creating": "yellow",
+    "ready": "green",
+    "degraded": "magenta",
+    "failed": "red",
+    "removed": "dim",
+    "running": "green",
+    "behind": "yellow",
+    "stopped": "red",
+}
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """A console for stdout or stderr as they are at the moment."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    if stream.isatty():
+        return Console(file=stream, highlight=False)
+    return Console(file=stream, highlight=False, width=PIPE_WIDTH, no_color=True, force_terminal=False)
+
+
+def say(text: str = "") -> None:
+    """One line on stdout."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def note(text: str) -> None:
+    """One line on stderr: for people, not for the next program of a pipe."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def say_json(value: Any) -> None:
+    say(json.dumps(value, ensure_ascii=False))
+
+
+def short(identifier: str | None) -> str:
+    return identifier[-SHORT:] if identifier else "-"
+
+
+def state(name: str | None) -> "Text":
+    from rich.text import Text
+
+    return Text(name or "-", style=STATE_STYLES.get(name or "", ""))
+
+
+def age(then: str | datetime | None, now: datetime) -> str:
+    """How long ago, in one unit: `12 s ago`, `5 min ago`, `3 h ago`, `8 d ago`."""
+    if then is None:
+        return "-"
+    return f"{duration((now - when(then)).total_seconds())} ago"
+
+
+def duration(seconds: float) -> str:
+    seconds = max(0.0, seconds)
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(seconds)} s"
+
+
+def when(text: str | datetime) -> datetime:
+    moment = text if isinstance(text, datetime) else datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def clock_time(text: str) -> str:
+    """Time of day in the local zone, with milliseconds."""
+    return when(text).astimezone().strftime("%H:%M:%S.%f")[:-3]
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, wide: Sequence[str] = ()) -> None:
+    """A table without lines. On a terminal the columns named `wide` give way when it is narrow, the others never."""
+    from rich.table import Table
+
+    out = console()
+    drawn = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    for column in columns:
+        if column in wide:
+            drawn.add_column(column, overflow="ellipsis", no_wrap=True, min_width=4, ratio=None)
+        else:
+            drawn.add_column(column, no_wrap=True, overflow="fold")
+    for row in rows:
+        drawn.add_row(*(cell if hasattr(cell, "plain") else str(cell) for cell in row))
+    write(drawn, out)
+
+
+def write(drawn: object, out: "Console") -> None:
+    """A renderable, without the blanks at line ends that a pipe need not carry."""
+    if out.is_terminal:
+        out.print(drawn)
+        return
+    with out.capture() as captured:
+        out.print(drawn)
+    for line in captured.get().splitlines():
+        say(line.rstrip())
