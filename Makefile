@@ -33,6 +33,10 @@ up: .venv tmux ## run a tower in the foreground
 test: .venv tmux ## all tests; ARGS="-k layout" picks some, JOBS=1 runs them one after another
 	@$(BIN)/pytest -n $(JOBS) --dist loadscope $(ARGS)
 
+.PHONY: simulate
+simulate: .venv ## whole towers in seeded worlds: MINUTES=30 searches, SEED=7 repeats what was found
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
+
 .PHONY: bench
 bench: .venv ## measure speed on this machine; installs the libraries that we compare with
 	@$(BIN)/pip install --quiet --no-build-isolation --editable '.[bench]'
@@ -48,6 +52,10 @@ check: .venv ## style, types, direction of imports, generated files; no test of 
 format: .venv ## write the style that `check` asks for
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format --quiet .
+
+.PHONY: schemas
+schemas: .venv ## write schemas/ anew from the types
+	@$(BIN)/python -m adapters.cli.schemas
 
 .PHONY: $(CHECKS)
 check-format:

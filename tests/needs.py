@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -36,9 +37,21 @@ def _docker_answers() -> bool:
         return False
 
 
+def _is_checkout() -> bool:
+    """Whether git can list the files of this tree, which may belong to another user."""
+    if shutil.which("git") is None:
+        return False
+    listed = subprocess.run([*GIT, "rev-parse"], cwd=ROOT, capture_output=True, timeout=30, check=False)
+    return listed.returncode == 0
+
+
+ROOT = Path(__file__).parents[1]
+GIT = ("git", "-c", "safe.directory=*")
+
 PARTS: dict[str, tuple[Callable[[], bool], str]] = {
     "chromium": (_program("chromium"), "apt-get install chromium"),
     "docker": (_docker_answers, "apt-get install docker.io, and start it"),
+    "git": (_is_checkout, "apt-get install git, and work in a clone"),
     "podman": (_program("podman"), "apt-get install podman"),
     "runc": (_program("runc"), "apt-get install runc"),
     "tmux": (_program("tmux"), "apt-get install tmux"),

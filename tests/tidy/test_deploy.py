@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from adapters.nats.server_config import BrokerUser, answers_user, operator_user
+from tests.needs import ROOT
 
-ROOT = Path(__file__).parents[2]
 NATS_SERVER = Path(sys.executable).with_name("nats-server")
 CONFIG = ROOT / "deploy" / "nats.conf"
 PASSWORDS = {f"NATS_{user}_PASSWORD": "secret" for user in ("TOWER", "ANSWERS", "OPERATOR")}

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.needs import ROOT
+
 
 PYTEST = [sys.executable, "-m", "pytest", "-c", ROOT / "pyproject.toml", "--rootdir", ROOT]
 PYTEST += ["-p", "tests.conftest", "-p", "no:cacheprovider"]

@@ -1,20 +1,20 @@
 """The tree keeps the rules of `rules.py`, and each rule finds what is planted for it."""
 
 import subprocess
-from pathlib import Path
 
 import pytest
 
+from tests.needs import GIT, ROOT
 from tests.tidy.rules import FILE_LINES, FUNCTION_LINES, lock_problems, problems
 
-ROOT = Path(__file__).parents[2]
 LOCK = "requirements.lock"
 
 
+@pytest.mark.needs("git")
 def test_the_tree_is_tidy() -> None:
-    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    listing = subprocess.run([*GIT, "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
     found: list[str] = []
-    for path in filter(None, tracked.split("\0")):
+    for path in filter(None, listing.stdout.split("\0")):
         file = ROOT / path
         content = file.read_bytes() if file.is_file() else b""
         if b"\0" not in content:
