@@ -148,7 +148,7 @@ class Batch:
             self._decide_new(prepared, facts, decision)
         except Rejection as refusal:
             self._refuse(decision, refusal, facts.at)
-        except Exception:
+        except Exception:  # noqa: BLE001 (one bad decision must not end the writer)
             _log.exception("decision failed", command_id=prepared.command_id, command=prepared.name)
             self._refuse(decision, Rejection("internal_error", INTERNAL_ERROR_MESSAGE), facts.at)
         return decision

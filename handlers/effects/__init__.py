@@ -1,0 +1,1 @@
+"""Effects (process managers): they turn events into actions outside and send what happened back as commands."""

@@ -1,0 +1,211 @@
+"""The stages of the spawn pipeline for some panes of one layout.
+
+`pane_create` makes the panes in tmux; after the settle time `finish` goes through launch_command, registration and
+log_attach. Each looks first at what is there, so that a repetition after a crash or a lost answer makes nothing twice.
+Every outcome is a command back to the writer.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from domain.layouts import commands as c
+from domain.layouts.state import Layout, Layouts, Pane, PaneState, Stage
+from handlers.effects.follow_ups import FollowUps
+from handlers.effects.retrying import with_retries
+from handlers.ports import (
+    Clock,
+    LaunchProfile,
+    PaneToCreate,
+    Profiles,
+    SeenPane,
+    SessionExists,
+    Terminal,
+    TerminalError,
+    TerminalGone,
+    Vault,
+)
+
+MARKER: Final = "@MANAGED:"
+
+
+class LogPaths(msgspec.Struct, frozen=True):
+    """Where pane logs stand: derived from ids, never from operator text."""
+
+    folder: str
+
+    def of(self, pane_id: str) -> str:
+        return f"{self.folder}/{pane_id}.log"
+
+
+def pending_title(pane: Pane) -> str:
+    """`@MANAGED:<token>:<label>`."""
+    return f"{MARKER}{pane.marker}:{pane.label}"
+
+
+async def seen_panes(terminal: Terminal) -> Sequence[SeenPane]:
+    """All panes; none when no server runs."""
+    try:
+        return await terminal.panes()
+    except TerminalGone:
+        return ()
+
+
+class Stages:
+    def __init__(
+        self, *, follow_ups: FollowUps, clock: Clock, profiles: Profiles, vault: Vault, log_paths: LogPaths
+    ) -> None:
+        self._follow_ups = follow_ups
+        self._clock = clock
+        self._profiles = profiles
+        self._vault = vault
+        self._log_paths = log_paths
+
+    # --- pane_create -----------------------------------------------------------------------------------------------
+
+    async def create(self, terminal: Terminal, layout: Layout, panes: Sequence[Pane], layouts: Layouts) -> None:
+        """Make those of `panes` that are not there; a pane that cannot be made fails alone where that is possible."""
+        working_dir, lost = await self._working_dir(layout)
+        wanted: list[tuple[Pane, PaneToCreate]] = []
+        for pane in panes:
+            profile = self._profiles.profile(pane.launch_profile)
+            if profile is None or profile.digest != pane.launch_digest:
+                self._fail(pane, Stage.PANE_CREATE, "profile_changed")
+            elif lost:
+                self._fail(pane, Stage.PANE_CREATE, "working_dir_lost")
+            else:
+                wanted.append((pane, self._to_create(pane, profile, working_dir)))
+        if not wanted:
+            return
+        try:
+            made = await with_retries(lambda: self._make(terminal, layout, wanted, layouts), self._clock)
+        except TerminalError as error:
+            for pane, _ in wanted:
+                self._fail(pane, Stage.PANE_CREATE, reason_of(error))
+            return
+        for pane, _ in wanted:
+            seen = made[pane.pane_id]
+            spawned = c.PaneRecordSpawned(
+                pane_id=pane.pane_id,
+                tmux_pane_id=seen.tmux_pane_id,
+                tmux_pane_index=seen.pane_index,
+                pid=seen.pid,
+            )
+            self._follow_ups.send(pane.pane_id, "spawned", spawned)
+
+    async def _make(
+        self, terminal: Terminal, layout: Layout, wanted: Sequence[tuple[Pane, PaneToCreate]], layouts: Layouts
+    ) -> Mapping[str, SeenPane]:
+        """The wanted panes as they stand in tmux afterwards, by pane id."""
+        there = {seen.pane_id: seen for seen in await seen_panes(terminal) if seen.pane_id is not None}
+        missing = [(pane, to_create) for pane, to_create in wanted if pane.pane_id not in there]
+        for pane, _ in missing:
+            remains = there.pop(pane.predecessor_id, None) if pane.predecessor_id else None
+            if remains is not None and remains.pane_id is not None:
+                await terminal.kill_pane(remains.tmux_pane_id, remains.pane_id)
+        to_create = [each for _, each in missing]
+        siblings = [there[pane.pane_id] for pane in layouts.panes_of(layout.layout_id) if pane.pane_id in there]
+        made: Sequence[SeenPane] = ()
+        if to_create and siblings:
+            made = await terminal.add_panes(siblings[0].session_name, to_create)
+        elif to_create:
+            made = await self._start_session(terminal, layout, missing)
+        return {**there, **{seen.pane_id: seen for seen in made if seen.pane_id is not None}}
+
+    async def _start_session(
+        self, terminal: Terminal, layout: Layout, missing: Sequence[tuple[Pane, PaneToCreate]]
+    ) -> Sequence[SeenPane]:
+        """The layout's session anew; panes that are recreated join one that a person's own pane kept alive."""
+        panes = [to_create for _, to_create in missing]
+        try:
+            return await terminal.create_session(layout.tmux_session_name, panes)
+        except SessionExists:
+            if any(pane.predecessor_id is None for pane, _ in missing):
+                raise
+            return await terminal.add_panes(layout.tmux_session_name, panes)
+
+    def _to_create(self, pane: Pane, profile: LaunchProfile, working_dir: str | None) -> PaneToCreate:
+        return PaneToCreate(
+            pane_id=pane.pane_id,
+            title=pending_title(pane),
+            argv=profile.command,
+            env={**profile.env, "AGENTTOWER_PANE_ID": pane.pane_id, "AGENTTOWER_LABEL": pane.label},
+            working_dir=working_dir or profile.working_dir,
+            log_path=self._log_paths.of(pane.pane_id),
+        )
+
+    async def _working_dir(self, layout: Layout) -> tuple[str | None, bool]:
+        """The layout's working directory, and whether it was given but is known no more."""
+        if layout.working_dir_digest is None:
+            return None, False
+        value = await self._vault.get(layout.working_dir_digest)
+        return value, value is None
+
+    # --- launch_command, registration, log_attach ------------------------------------------------------------------
+
+    async def finish(self, terminal: Terminal, panes: Sequence[Pane], elapsed_ms: int) -> None:
+        """The stages after the settle time, each pane from its first one not done."""
+        try:
+            listed = await with_retries(lambda: seen_panes(terminal), self._clock)
+        except TerminalError as error:
+            for pane in panes:
+                self._fail(pane, pane.next_stage, reason_of(error))
+            return
+        there = {seen.pane_id: seen for seen in listed}
+        for pane in panes:
+            seen = there.get(pane.pane_id)
+            if seen is None:
+                self._follow_ups.send(pane.pane_id, "vanished", c.PaneRecordVanished(pane_id=pane.pane_id))
+            else:
+                await self._finish_one(terminal, pane, seen, elapsed_ms)
+
+    async def _finish_one(self, terminal: Terminal, pane: Pane, seen: SeenPane, elapsed_ms: int) -> None:
+        pane_id = pane.pane_id
+        if not (pane.launch_settled or pane.launch_exited):
+            self._launched(pane, seen, elapsed_ms)
+        if pane.agent_id is None:
+            self._follow_ups.send(pane_id, "registered", c.PaneRegister(pane_id=pane_id))
+        path = self._log_paths.of(pane_id)
+
+        async def attach() -> None:
+            if not seen.piped and not seen.dead:
+                await terminal.attach_log(seen.tmux_pane_id, path)
+            await terminal.set_title(seen.tmux_pane_id, pane.label)
+
+        try:
+            await with_retries(attach, self._clock)
+        except TerminalError as error:
+            failed = c.PaneRecordLogFailed(pane_id=pane_id, reason=reason_of(error))
+            self._follow_ups.send(pane_id, "log_failed", failed)
+        else:
+            self._follow_ups.send(pane_id, "log_attached", c.PaneRecordLogAttached(pane_id=pane_id, path=path))
+
+    def _launched(self, pane: Pane, seen: SeenPane, elapsed_ms: int) -> None:
+        if seen.dead:
+            exited = c.PaneRecordLaunchExited(
+                pane_id=pane.pane_id, elapsed_ms=elapsed_ms, exit_code=seen.exit_code, signal=seen.signal
+            )
+            self._follow_ups.send(pane.pane_id, "launch_exited", exited)
+        else:
+            settled = c.PaneRecordLaunchSettled(pane_id=pane.pane_id, elapsed_ms=elapsed_ms)
+            self._follow_ups.send(pane.pane_id, "launch_settled", settled)
+
+    def _fail(self, pane: Pane, stage: Stage, reason: str) -> None:
+        if pane.state is not PaneState.CREATING:
+            return
+        request = c.PaneFail(pane_id=pane.pane_id, stage=PIPELINE[stage], reason=reason)
+        self._follow_ups.send(pane.pane_id, f"failed:{stage}", request)
+
+
+PIPELINE: Final[Mapping[Stage, c.PipelineStage]] = {
+    Stage.PANE_CREATE: "pane_create",
+    Stage.LAUNCH_COMMAND: "launch_command",
+    Stage.REGISTRATION: "registration",
+    Stage.LOG_ATTACH: "log_attach",
+}
+
+
+def reason_of(error: TerminalError) -> str:
+    """One line for people: `session_exists`, or what tmux said."""
+    return "session_exists" if isinstance(error, SessionExists) else str(error).splitlines()[0][:200]

@@ -1,0 +1,146 @@
+"""Sees panes die and vanish.
+
+Compares what tmux shows with the state and sends `pane.record_exited` and `pane.record_vanished`; kills what carries
+the mark of a pane that is removed. One watcher a container; it looks only while the container has panes.
+"""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+import msgspec
+import structlog
+
+from domain.envelope import Recorded
+from domain.layouts import commands as c
+from domain.layouts.state import Layouts, Pane, PaneState
+from domain.messages import Request
+from domain.tower import Tower
+from handlers.batch import Decision
+from handlers.effects.follow_ups import FollowUps
+from handlers.ports import Clock, SeenPane, Terminal, TerminalError, TerminalGone, Terminals, TerminalUnreachable
+
+SECOND_LOOK_S: Final = 2.0
+"""Wait before believing that more than half of a container's panes are gone while its tmux server answers."""
+
+RETRY_S: Final = 1.0
+"""Wait after a container that did not answer."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Findings(msgspec.Struct, frozen=True):
+    """`gone`: live panes that tmux does not show. `exited`: running panes whose process ended. `left`: remains of
+    removed panes."""
+
+    gone: tuple[Pane, ...] = ()
+    exited: tuple[SeenPane, ...] = ()
+    left: tuple[SeenPane, ...] = ()
+
+
+def spawned_panes(layouts: Layouts, container_id: str) -> tuple[Pane, ...]:
+    """The container's live panes that were made in tmux."""
+    return tuple(
+        pane
+        for layout_id in sorted(layouts.open_layouts)
+        if layouts.layouts[layout_id].container_id == container_id
+        for pane in layouts.panes_of(layout_id)
+        if pane.live and pane.tmux_pane_id is not None
+    )
+
+
+def compare(expected: Sequence[Pane], seen: Sequence[SeenPane], layouts: Layouts) -> Findings:
+    """What `seen` says of the panes that were `expected` before the look; `layouts` is the state after it."""
+    there: Mapping[str, SeenPane] = {each.pane_id: each for each in seen if each.pane_id is not None}
+    states = {pane_id: pane.state for pane_id in there if (pane := layouts.panes.get(pane_id)) is not None}
+    return Findings(
+        gone=tuple(pane for pane in expected if pane.pane_id not in there and layouts.panes[pane.pane_id].live),
+        exited=tuple(each for pane_id, each in there.items() if each.dead and states.get(pane_id) is PaneState.READY),
+        left=tuple(each for pane_id, each in there.items() if states.get(pane_id) is PaneState.REMOVED),
+    )
+
+
+def doubtful(gone: Collection[Pane], expected: Collection[Pane]) -> bool:
+    """More than half gone at once: worth a second look before a fleet is failed by a bad answer."""
+    return len(gone) * 2 > len(expected)
+
+
+def reports(findings: Findings) -> tuple[tuple[str, str, Request], ...]:
+    """(pane id, step, request) for each finding that is to be recorded."""
+    exits = tuple(
+        (seen.pane_id, "exited", c.PaneRecordExited(pane_id=seen.pane_id, exit_code=seen.exit_code, signal=seen.signal))
+        for seen in findings.exited
+        if seen.pane_id is not None
+    )
+    gone = tuple((pane.pane_id, "vanished", c.PaneRecordVanished(pane_id=pane.pane_id)) for pane in findings.gone)
+    return (*exits, *gone)
+
+
+class Watching:
+    """Observer of the writer; `run` owns one watcher a container until cancelled."""
+
+    def __init__(self, *, terminals: Terminals, follow_ups: FollowUps, clock: Clock) -> None:
+        self._terminals = terminals
+        self._follow_ups = follow_ups
+        self._clock = clock
+        self._state = Tower()
+        self._changed: dict[str, asyncio.Event] = {}
+        self._group: asyncio.TaskGroup | None = None
+
+    def start(self, state: Tower) -> None:
+        self._follow(state)
+
+    def committed(self, recorded: Sequence[Recorded], state: Tower) -> None:
+        self._follow(state)
+
+    def step_done(self, decisions: Sequence[Decision], events: int, decide_s: float, append_s: float) -> None:
+        """Timings are nothing to this effect."""
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            for container_id in self._changed:
+                group.create_task(self._watch(container_id))
+            await asyncio.Event().wait()
+
+    def _follow(self, state: Tower) -> None:
+        self._state = state
+        for layout_id in state.layouts.open_layouts:
+            container_id = state.layouts.layouts[layout_id].container_id
+            if container_id not in self._changed:
+                self._changed[container_id] = asyncio.Event()
+                if self._group is not None:
+                    self._group.create_task(self._watch(container_id))
+        for changed in self._changed.values():
+            changed.set()
+
+    async def _watch(self, container_id: str) -> None:
+        terminal, changed = self._terminals.of(container_id), self._changed[container_id]
+        while True:
+            changed.clear()
+            expected = spawned_panes(self._state.layouts, container_id)
+            if not expected:
+                await changed.wait()
+                continue
+            try:
+                await self._look(terminal, expected)
+            except TerminalUnreachable as error:
+                _log.warning("container does not answer", container_id=container_id, reason=str(error))
+                await self._clock.sleep(RETRY_S)
+            except TerminalError as error:
+                _log.error("tmux refused a look", container_id=container_id, reason=str(error))
+                await self._clock.sleep(RETRY_S)
+
+    async def _look(self, terminal: Terminal, expected: Sequence[Pane]) -> None:
+        try:
+            findings = compare(expected, await terminal.look(), self._state.layouts)
+            if doubtful(findings.gone, expected):
+                await self._clock.sleep(SECOND_LOOK_S)
+                findings = compare(expected, await terminal.panes(), self._state.layouts)
+        except TerminalGone:
+            findings = compare(expected, (), self._state.layouts)
+        for pane_id, step, request in reports(findings):
+            self._follow_ups.send(pane_id, step, request)
+        for seen in findings.left:
+            if seen.pane_id is not None:
+                await terminal.kill_pane(seen.tmux_pane_id, seen.pane_id)

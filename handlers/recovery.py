@@ -1,0 +1,98 @@
+"""Recovery at start, before commands are taken: what stands in tmux is reattached, what is gone is failed.
+
+Each container with live panes is listed once, all at the same time. One that cannot be listed is left as it is, and is
+tried again while the tower runs.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+
+from domain.layouts.commands import ContainerRecover
+from domain.layouts.state import Layouts
+from domain.tower import Tower
+from handlers.effects.follow_ups import FollowUps
+from handlers.effects.watching import SECOND_LOOK_S, compare, doubtful, spawned_panes
+from handlers.ports import Clock, SeenPane, Terminal, TerminalError, TerminalGone, Terminals
+
+LIST_S: Final = 3.0
+"""How long one container may take to list its panes."""
+
+RETRY_S: Final = 5.0
+"""Wait before a container that could not be listed is tried again."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Recovery:
+    """`instance` makes the command ids of one start; `state` gives the state as the writer has it now."""
+
+    def __init__(
+        self,
+        *,
+        terminals: Terminals,
+        follow_ups: FollowUps,
+        clock: Clock,
+        instance: str,
+        state: Callable[[], Tower],
+    ) -> None:
+        self._terminals = terminals
+        self._follow_ups = follow_ups
+        self._clock = clock
+        self._instance = instance
+        self._state = state
+
+    async def run(self) -> frozenset[str]:
+        """Recover every container with live panes; the ids of those that could not be listed."""
+        container_ids = containers_with_live_panes(self._state().layouts)
+        recovered = await asyncio.gather(*(self._recover(container_id) for container_id in container_ids))
+        return frozenset(each for each, done in zip(container_ids, recovered, strict=True) if not done)
+
+    async def retry(self, container_ids: frozenset[str]) -> None:
+        """Try the unreachable ones again until each was listed."""
+        while container_ids:
+            await self._clock.sleep(RETRY_S)
+            recovered = {each: await self._recover(each) for each in sorted(container_ids)}
+            container_ids = frozenset(each for each, done in recovered.items() if not done)
+
+    async def _recover(self, container_id: str) -> bool:
+        terminal = self._terminals.of(container_id)
+        try:
+            async with asyncio.timeout(LIST_S + SECOND_LOOK_S + LIST_S):
+                seen = await self._list(terminal, container_id)
+        except (TerminalError, TimeoutError) as error:
+            _log.warning("container not recovered; trying again", container_id=container_id, reason=str(error))
+            return False
+        present = tuple(sorted(each.pane_id for each in seen if each.pane_id is not None))
+        request = ContainerRecover(container_id=container_id, present_pane_ids=present)
+        await self._follow_ups.ask(self._instance, f"recover:{container_id}", request)
+        _log.info("container recovered", container_id=container_id, panes_present=len(present))
+        return True
+
+    async def _list(self, terminal: Terminal, container_id: str) -> Sequence[SeenPane]:
+        """Its panes; a second look when more than half of what is expected is missing."""
+        try:
+            async with asyncio.timeout(LIST_S):
+                seen = await terminal.panes()
+            layouts = self._state().layouts
+            expected = spawned_panes(layouts, container_id)
+            if expected and doubtful(compare(expected, seen, layouts).gone, expected):
+                await self._clock.sleep(SECOND_LOOK_S)
+                seen = await terminal.panes()
+        except TerminalGone:
+            return ()
+        return seen
+
+
+def containers_with_live_panes(layouts: Layouts) -> tuple[str, ...]:
+    return tuple(
+        sorted(
+            {
+                layouts.layouts[layout_id].container_id
+                for layout_id in layouts.open_layouts
+                if any(pane.live for pane in layouts.panes_of(layout_id))
+            }
+        )
+    )
