@@ -9,7 +9,6 @@ import pytest
 
 from tests.needs import ROOT
 
-
 PYTEST = [sys.executable, "-m", "pytest", "-c", ROOT / "pyproject.toml", "--rootdir", ROOT]
 PYTEST += ["-p", "tests.conftest", "-p", "no:cacheprovider"]
 
