@@ -1,17 +1,17 @@
 """Recovery at start, before commands are taken: what stands in tmux is reattached, what is gone is failed.
 
-Each container with live panes is listed once, all at the same time. One that cannot be listed is left as it is, and is
-tried again while the tower runs.
+Each container that ever had a layout is listed once, all at the same time. One that cannot be listed is left as it is,
+and is tried again while the tower runs. What a removed pane left behind (a crash before its kill) is killed here.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import structlog
 
 from domain.layouts.commands import ContainerRecover
-from domain.layouts.state import Layouts
+from domain.layouts.state import Layouts, Pane
 from domain.tower import Tower
 from handlers.effects.follow_ups import FollowUps
 from handlers.effects.watching import SECOND_LOOK_S, compare, doubtful, spawned_panes
@@ -45,8 +45,8 @@ class Recovery:
         self._state = state
 
     async def run(self) -> frozenset[str]:
-        """Recover every container with live panes; the ids of those that could not be listed."""
-        container_ids = containers_with_live_panes(self._state().layouts)
+        """Recover every container; the ids of those that could not be listed."""
+        container_ids = containers_with_layouts(self._state().layouts)
         recovered = await asyncio.gather(*(self._recover(container_id) for container_id in container_ids))
         return frozenset(each for each, done in zip(container_ids, recovered, strict=True) if not done)
 
@@ -62,14 +62,22 @@ class Recovery:
         try:
             async with asyncio.timeout(LIST_S + SECOND_LOOK_S + LIST_S):
                 seen = await self._list(terminal, container_id)
+                await self._kill_remains(terminal, seen)
         except (TerminalError, TimeoutError) as error:
             _log.warning("container not recovered; trying again", container_id=container_id, reason=str(error))
             return False
         present = tuple(sorted(each.pane_id for each in seen if each.pane_id is not None))
+        if not any(pane.live for pane in panes_in(self._state().layouts, container_id)):
+            return True
         request = ContainerRecover(container_id=container_id, present_pane_ids=present)
         await self._follow_ups.ask(self._instance, f"recover:{container_id}", request)
         _log.info("container recovered", container_id=container_id, panes_present=len(present))
         return True
+
+    async def _kill_remains(self, terminal: Terminal, seen: Sequence[SeenPane]) -> None:
+        for remains in compare((), seen, self._state().layouts).left:
+            if remains.pane_id is not None:
+                await terminal.kill_pane(remains.tmux_pane_id, remains.pane_id)
 
     async def _list(self, terminal: Terminal, container_id: str) -> Sequence[SeenPane]:
         """Its panes; a second look when more than half of what is expected is missing."""
@@ -86,13 +94,12 @@ class Recovery:
         return seen
 
 
-def containers_with_live_panes(layouts: Layouts) -> tuple[str, ...]:
-    return tuple(
-        sorted(
-            {
-                layouts.layouts[layout_id].container_id
-                for layout_id in layouts.open_layouts
-                if any(pane.live for pane in layouts.panes_of(layout_id))
-            }
-        )
-    )
+def containers_with_layouts(layouts: Layouts) -> tuple[str, ...]:
+    return tuple(sorted({layout.container_id for layout in layouts.layouts.values()}))
+
+
+def panes_in(layouts: Layouts, container_id: str) -> Iterator[Pane]:
+    """The panes of the container's layouts that are not removed."""
+    for layout_id in layouts.open_layouts:
+        if layouts.layouts[layout_id].container_id == container_id:
+            yield from layouts.panes_of(layout_id)
