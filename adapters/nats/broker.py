@@ -24,6 +24,7 @@ import msgspec
 import structlog
 
 from adapters.nats import server_config
+from adapters.nats.backoff import pause
 from adapters.nats.server_config import BrokerUser
 from adapters.nats.store_lock import StoreLock
 
@@ -319,7 +320,7 @@ class EmbeddedBroker:
             if loop.time() - started > STEADY_AFTER_S:
                 delay_s = FIRST_RESTART_DELAY_S
             _log.error("broker ended, restarting", exit_code=code, delay_s=delay_s)
-            await asyncio.sleep(delay_s)
+            await pause(delay_s)
             delay_s = min(2 * delay_s, LAST_RESTART_DELAY_S)
             try:
                 await self._launch()

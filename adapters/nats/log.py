@@ -46,7 +46,7 @@ def stored_headers(block: bytes) -> dict[str, str]:
     return headers
 
 
-def _stored(sequence: int, subject: bytes, header: bytes, payload: bytes) -> Stored:
+def _stored(sequence: int, _stamp: bytes, subject: bytes, header: bytes, payload: bytes) -> Stored:
     return Stored(sequence, subject.decode(), payload, stored_headers(header) if header else {})
 
 

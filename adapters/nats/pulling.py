@@ -35,9 +35,12 @@ T = TypeVar("T")
 
 
 class Build(Protocol[T_co]):
-    """Makes what the reader yields from stream sequence, subject, header block and payload. Must not fail."""
+    """Makes what the reader yields from a message. `stamp` is when it was stored, nanoseconds since 1970 as digits.
 
-    def __call__(self, sequence: int, subject: bytes, header: bytes, payload: bytes, /) -> T_co: ...
+    Must not fail.
+    """
+
+    def __call__(self, sequence: int, stamp: bytes, subject: bytes, header: bytes, payload: bytes, /) -> T_co: ...
 
 
 class Lost(Exception):
@@ -58,13 +61,14 @@ class StreamReader(Generic[T]):
         build: Build[T],
         *,
         after: int,
-        filter_subject: str | None = None,
+        contiguous: bool = False,
         window: int = 2 * BATCH,
     ) -> None:
-        self._client = client
+        """`contiguous`: a hole in the stream's own sequence, too, means that a message may be missing."""
+        self.client = client
         self._stream = stream
         self._build = build
-        self._filter = filter_subject
+        self._contiguous = contiguous
         self._window = window
         self._arrived = asyncio.Event()
         self._items: list[T] = []
@@ -88,7 +92,7 @@ class StreamReader(Generic[T]):
     async def open(self) -> None:
         """Make the consumer. Raises `ApiError`, `NoResponders`, `NoAnswer`."""
         await self._drop_consumer()
-        client = self._client
+        client = self.client
         self._consumer = f"r{secrets.token_hex(8)}"
         self._inbox = client.new_inbox()
         self._delivered = 0
@@ -106,9 +110,6 @@ class StreamReader(Generic[T]):
             "inactive_threshold": int(INACTIVE_S * 1e9),
         }
         subject = f"CONSUMER.CREATE.{self._stream}.{self._consumer}"
-        if self._filter is not None:
-            config["filter_subject"] = self._filter
-            subject += f".{self._filter}"
         info = await js_api(client, subject, {"stream_name": self._stream, "config": config, "action": "create"})
         self.remaining = int(info.get("num_pending", 0))
         self._heard = asyncio.get_running_loop().time()
@@ -142,13 +143,9 @@ class StreamReader(Generic[T]):
         return items
 
     async def close(self) -> None:
-        if self._reconnected in self._client.reconnected:
-            self._client.reconnected.remove(self._reconnected)
+        if self._reconnected in self.client.reconnected:
+            self.client.reconnected.remove(self._reconnected)
         await self._drop_consumer()
-
-    def wake(self) -> None:
-        """Make a waiting `next` raise `Lost`."""
-        self._fail("woken")
 
     def _enough(self, limit: int, whole: bool) -> bool:
         have = len(self._items)
@@ -168,10 +165,14 @@ class StreamReader(Generic[T]):
         if int(tokens[at + 1]) != self._delivered + 1:
             self._fail("messages were lost on the way")
             return
+        sequence = int(tokens[at])
+        if self._contiguous and sequence != self.last + 1 and self._delivered:
+            # The first message of a consumer may follow a purge.
+            self._fail(f"message {sequence} came after {self.last}")
+            return
         self._delivered += 1
         self._outstanding -= 1
-        sequence = int(tokens[at])
-        self._items.append(self._build(sequence, subject, header, payload))
+        self._items.append(self._build(sequence, tokens[at + 2], subject, header, payload))
         self.last = sequence
         self.remaining = int(tokens[at + 3])
         if not self._arrived.is_set():
@@ -209,7 +210,7 @@ class StreamReader(Generic[T]):
         self._outstanding += free
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}"
         try:
-            await self._client.send(publication(subject, msgspec.json.encode(request), reply=self._inbox))
+            await self.client.send(publication(subject, msgspec.json.encode(request), reply=self._inbox))
         except NoAnswer as error:
             self._fail(str(error))
 
@@ -218,12 +219,12 @@ class StreamReader(Generic[T]):
         if subscription is None:
             return
         self._broken = self._broken or "closed"
-        await self._client.unsubscribe_raw(subscription)
-        if self._client.is_connected:
+        await self.client.unsubscribe_raw(subscription)
+        if self.client.is_connected:
             # Without waiting: a consumer that outlives this is removed by its inactivity threshold.
             subject = f"$JS.API.CONSUMER.DELETE.{self._stream}.{self._consumer}"
             try:
-                await self._client.send(publication(subject, b""))
+                await self.client.send(publication(subject, b""))
             except NoAnswer:
                 pass
 
@@ -242,5 +243,5 @@ async def open_again(reader: StreamReader[Any], why: str) -> None:
             # 503: JetStream is starting; 404 while it recovers the stream is told apart by the caller's own checks.
             if error.code not in (500, 503):
                 raise
-        await asyncio.sleep(random.uniform(0.5, 1.0) * delay_s)
+        await reader.client.reconnected_within(random.uniform(0.5, 1.0) * delay_s)
         delay_s = min(2 * delay_s, LAST_RETRY_S)

@@ -8,6 +8,8 @@ from typing import Final
 
 import msgspec
 
+from adapters.nats.backoff import pause
+
 POLL_S: Final = 0.05
 BROKER_ENDS_WITHIN_S: Final = 15.0
 
@@ -61,7 +63,7 @@ class StoreLock:
                             " (a nats-server whose tower is gone)"
                         ) from None
                     # The kernel tells nobody when a lock becomes free without blocking a thread for it.
-                    await asyncio.sleep(POLL_S)
+                    await pause(POLL_S)
         except BaseException:
             os.close(fd)
             raise

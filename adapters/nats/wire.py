@@ -7,8 +7,9 @@ sent later, so that no append arrives after its time-out because of a reconnect,
 """
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from nats import errors
@@ -184,6 +185,7 @@ class WireClient(Client):
         self._reply_prefix = ""
         self._mux: asyncio.Task[None] | None = None
         self._token = 0
+        self._found = asyncio.Event()
         self.settled = False
 
     def settle(self) -> None:
@@ -212,6 +214,15 @@ class WireClient(Client):
         if not self.is_closed and not self.is_draining:
             await subscription.unsubscribe()
 
+    async def drain_raw(self, subscription: Subscription) -> None:
+        """End the interest, handle everything that the broker had sent before, then unsubscribe."""
+        if self.is_connected:
+            await self._send_unsubscribe(subscription._id)
+            with contextlib.suppress(errors.Error):
+                await self.flush()
+        self.raw.pop(subscription._id, None)
+        self._remove_sub(subscription._id)
+
     async def send(self, commands: bytes) -> None:
         """Send ready `publication` commands. Raises `NoAnswer` when there is no connection: nothing is kept back."""
         if not self.is_connected:
@@ -226,6 +237,20 @@ class WireClient(Client):
 
         Raises `NoResponders` or `NoAnswer`.
         """
+        async with self.expecting() as (inbox, future):
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self.send(before + publication(subject, payload, reply=inbox, block=block))
+                    answer = await future
+            except TimeoutError:
+                raise NoAnswer(f"no answer from {subject} within {timeout_s:g} s") from None
+        if answer.status == 503 and not answer.payload:
+            raise NoResponders(subject)
+        return answer
+
+    @contextlib.asynccontextmanager
+    async def expecting(self) -> AsyncGenerator[tuple[str, asyncio.Future[Reply]], None]:
+        """An inbox for one message, and the future that gets it (or `NoAnswer` when the connection breaks)."""
         if not self._reply_prefix:
             await self._start_mux()
         self._token += 1
@@ -233,17 +258,12 @@ class WireClient(Client):
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting[token] = future
         try:
-            async with asyncio.timeout(timeout_s):
-                reply = self._reply_prefix + token.decode()
-                await self.send(before + publication(subject, payload, reply=reply, block=block))
-                answer = await future
-        except TimeoutError:
-            raise NoAnswer(f"no answer from {subject} within {timeout_s:g} s") from None
+            yield self._reply_prefix + token.decode(), future
         finally:
-            self._waiting.pop(token, None)
-        if answer.status == 503 and not answer.payload:
-            raise NoResponders(subject)
-        return answer
+            del self._waiting[token]
+            # A failure that nobody waited for is no fault.
+            if future.done() and not future.cancelled():
+                future.exception()
 
     async def _start_mux(self) -> None:
         # Shared by concurrent first requests and not ended by the cancellation of one of them.
@@ -273,8 +293,18 @@ class WireClient(Client):
             if not future.done():
                 future.set_exception(NoAnswer("the connection to the broker broke"))
 
+    async def reconnected_within(self, timeout_s: float) -> None:
+        """Wait for the next reconnect, at most `timeout_s`: the back-off of whoever needs the broker."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._found.wait()
+        except TimeoutError:
+            pass
+
     async def found(self) -> None:
         """nats-py's reconnected callback."""
+        waiters, self._found = self._found, asyncio.Event()
+        waiters.set()
         for function in list(self.reconnected):
             function()
 
