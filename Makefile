@@ -67,7 +67,7 @@ check-types:
 check-imports:
 	@$(BIN)/lint-imports --no-logo
 check-tidy:
-	@$(BIN)/pytest -q -p no:cacheprovider tests/tidy
+	@$(BIN)/pytest -q -p no:cacheprovider tests/tidy/test_tidy.py
 check-schemas:
 	@$(BIN)/python -m adapters.cli.schemas --check
 check-compose:
