@@ -48,11 +48,15 @@ class SteppedDown(Exception):
 
 
 class Observer(Protocol):
-    """Who is told what the writer did. Called in the writer's task: must not wait."""
+    """Who follows the node's events in this process. Called in the writer's task: must not wait."""
 
     def committed(self, recorded: Sequence[Recorded], state: Tower) -> None:
         """Events are in the log, in order; `state` is the state after the last."""
         ...
+
+
+class Meter(Protocol):
+    """Who measures the writer. Called in the writer's task: must not wait."""
 
     def step_done(self, decisions: Sequence[Decision], events: int, decide_s: float, append_s: float) -> None: ...
 
@@ -73,6 +77,7 @@ class Writer:
         clock: Clock,
         ids: Ids,
         observers: Sequence[Observer] = (),
+        meters: Sequence[Meter] = (),
     ) -> None:
         self.node = node
         self.instance = instance
@@ -85,6 +90,7 @@ class Writer:
         self._clock = clock
         self._ids = ids
         self._observers = observers
+        self._meters = meters
         self._seen = SeenIds()
         self._refusals = HostOnlyRefusals()
         self._carried: list[Asked | FollowUp] = []
@@ -189,8 +195,8 @@ class Writer:
         self._carried = rest
         self._keep(batch)
         await self._answer(batch.decisions)
-        for observer in self._observers:
-            observer.step_done(batch.decisions, len(batch.entries), decided - started, appended - decided)
+        for meter in self._meters:
+            meter.step_done(batch.decisions, len(batch.entries), decided - started, appended - decided)
         self._snapshot_if_due()
 
     async def _decide(self, items: Sequence[Asked | FollowUp]) -> tuple[Batch, list[Asked | FollowUp]]:

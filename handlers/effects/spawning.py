@@ -16,7 +16,6 @@ from domain.layouts import commands as c
 from domain.layouts import events as e
 from domain.layouts.state import Layouts, Pane, Stage
 from domain.tower import Tower
-from handlers.batch import Decision
 from handlers.effects.follow_ups import FollowUps
 from handlers.effects.retrying import with_retries
 from handlers.effects.stages import Stages, reason_of, seen_panes
@@ -112,9 +111,6 @@ class Spawning:
             job = job_for(record, state.layouts)
             if job is not None:
                 self._put(job)
-
-    def step_done(self, decisions: Sequence[Decision], events: int, decide_s: float, append_s: float) -> None:
-        """Timings are nothing to this effect."""
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:

@@ -16,7 +16,6 @@ from domain.layouts import commands as c
 from domain.layouts.state import Layouts, Pane, PaneState
 from domain.messages import Request
 from domain.tower import Tower
-from handlers.batch import Decision
 from handlers.effects.follow_ups import FollowUps
 from handlers.ports import Clock, SeenPane, Terminal, TerminalError, TerminalGone, Terminals, TerminalUnreachable
 
@@ -92,9 +91,6 @@ class Watching:
 
     def committed(self, recorded: Sequence[Recorded], state: Tower) -> None:
         self._follow(state)
-
-    def step_done(self, decisions: Sequence[Decision], events: int, decide_s: float, append_s: float) -> None:
-        """Timings are nothing to this effect."""
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
