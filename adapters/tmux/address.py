@@ -20,7 +20,7 @@ def clean_environment() -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """One tmux server. `launcher` stands before `tmux` (`docker exec -i ID`); without one, processes and files are ours.
+    """One tmux server. `launcher` stands before `tmux` (`docker exec -i ID`); without one it is local.
 
     `environment` is what a server that has to be started gets, and so every pane on it.
     """

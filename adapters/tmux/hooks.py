@@ -51,7 +51,7 @@ class HookWaiter:
         self._server_seen = asyncio.Event()
 
     def server_seen(self) -> None:
-        """Try again now instead of at the end of the back-off: a listing just got an answer."""
+        """A listing just got an answer, so that a lost connection may be tried again."""
         self._server_seen.set()
 
     async def run(self) -> None:
@@ -66,14 +66,15 @@ class HookWaiter:
                 self._breaker.worked()
             self._breaker.failed()
             self._on_signal()
-            self._server_seen.clear()
             await self._pause()
 
     async def _pause(self) -> None:
-        await asyncio.sleep(self._breaker.pause_s())
-        # A server that is gone needs no tries at all until somebody has seen one.
-        if self._address.surely_gone():
+        """Until a listing got an answer and the back-off is over: what is gone, or not looked at, needs no tries."""
+        while True:
+            self._server_seen.clear()
             await self._server_seen.wait()
+            if self._breaker.closed():
+                return
 
     async def _wait_on_one_connection(self) -> None:
         if self._address.surely_gone():

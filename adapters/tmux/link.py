@@ -30,9 +30,6 @@ class Breaker:
     def closed(self) -> bool:
         return asyncio.get_running_loop().time() >= self._not_before
 
-    def pause_s(self) -> float:
-        return max(0.0, self._not_before - asyncio.get_running_loop().time())
-
     def failed(self) -> None:
         self._wait_s = min(BACK_OFF_MOST_S, max(BACK_OFF_FIRST_S, self._wait_s * 2))
         self._not_before = asyncio.get_running_loop().time() + self._wait_s

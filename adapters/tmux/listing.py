@@ -10,6 +10,9 @@ from handlers.ports import SeenPane
 PANE_OPTION = "@agenttower_pane_id"
 SESSION_OPTION = "@agenttower_session"
 
+# Not a named class: the colon would end the modifier.
+_CONTROL = "[\x01-\x1f\x7f]"
+
 _FIELDS = (
     "#{" + PANE_OPTION + "}",
     "#{pane_id}",
@@ -23,8 +26,8 @@ _FIELDS = (
     "#{" + SESSION_OPTION + "}",
     "#{session_name}",
     # A line feed in a title or a process name would begin a line of its own.
-    "#{s/[[:cntrl:]]/?/:pane_title}",
-    "#{s/[[:cntrl:]]/?/:pane_current_command}",
+    "#{s/" + _CONTROL + "/?/:pane_title}",
+    "#{s/" + _CONTROL + "/?/:pane_current_command}",
 )
 
 

@@ -21,14 +21,14 @@ def quote(argument: str) -> str:
         raise TerminalError("an argument for tmux cannot hold a NUL byte")
     if _PLAIN.fullmatch(raw):
         return argument
-    # Inside double quotes only \ " and $ are special; octal escapes keep control and broken bytes off the line.
+    # Inside double quotes \ " $ and a first ~ are special; octal escapes keep control and broken bytes off the line.
     return '"' + "".join(_escaped(char) for char in argument) + '"'
 
 
 def _escaped(char: str) -> str:
     if char in '\\"$':
         return "\\" + char
-    if char < " " or char == "\x7f":
+    if char < " " or char in "~\x7f":
         return f"\\{ord(char):03o}"
     if "\ud800" <= char <= "\udfff":
         return "".join(f"\\{byte:03o}" for byte in char.encode("utf-8", "surrogateescape"))

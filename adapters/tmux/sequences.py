@@ -120,11 +120,7 @@ def restore_history_limit() -> Command:
 
 def made(lines: Sequence[str]) -> list[str]:
     """Targets of what a sequence made, from its output: the session id for a new session, pane ids for splits."""
-    targets: list[str] = []
-    for line in lines:
-        if line.startswith(_MADE + " "):
-            targets.append(line.split(" ")[1])
-    return targets
+    return [line.split(" ")[1] for line in lines if line.startswith(_MADE + " ")]
 
 
 def unmake(targets: Sequence[str]) -> list[Command]:
@@ -151,8 +147,14 @@ def set_title(tmux_pane_id: str, title: str) -> list[Command]:
 def kill_pane(tmux_pane_id: str, pane_id: str) -> list[Command]:
     """Only a pane that carries our id; one that is gone gives no error."""
     target = _pane_target(tmux_pane_id)
-    ours = f"#{{&&:#{{==:#{{pane_id}},{target}}},#{{==:#{{{PANE_OPTION}}},{_own_id(pane_id)}}}}}"
-    return [["if-shell", "-F", "-t", target, ours, sequence([["kill-pane", "-t", target]])]]
+    return [["if-shell", "-F", "-t", target, _is_ours(target, pane_id), sequence([["kill-pane", "-t", target]])]]
+
+
+def living_process(tmux_pane_id: str, pane_id: str) -> list[Command]:
+    """Prints the pid of the pane's process, if the pane carries our id and the process lives."""
+    target = _pane_target(tmux_pane_id)
+    tell = sequence([["display-message", "-p", "-t", target, "#{?pane_dead,,#{pane_pid}}"]])
+    return [["if-shell", "-F", "-t", target, _is_ours(target, pane_id), tell]]
 
 
 def log_command(log_path: str) -> str:
@@ -212,6 +214,11 @@ def _process(start: Start) -> list[str]:
     if plain and "=" not in pane.argv[0]:
         return [*words, "--", "/usr/bin/env", *pane.argv]
     return [*words, "--", "/bin/sh", "-c", 'cd -- "$0" && exec "$@"', directory or ".", *pane.argv]
+
+
+def _is_ours(target: str, pane_id: str) -> str:
+    # if-shell takes another pane when its target is gone, so the target is asked for too.
+    return f"#{{&&:#{{==:#{{pane_id}},{target}}},#{{==:#{{{PANE_OPTION}}},{_own_id(pane_id)}}}}}"
 
 
 def _own_id(pane_id: str) -> str:

@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Sequence
 
 from adapters.tmux import sequences
 from adapters.tmux.address import CONTROL_SESSION_PREFIX, Address
 from adapters.tmux.errors import CommandFailed
 from adapters.tmux.hooks import HookWaiter, remove_hooks
+from adapters.tmux.leftovers import Leftovers
 from adapters.tmux.link import Link
 from adapters.tmux.listing import Listing
 from adapters.tmux.logs import local_starts, make_log
@@ -30,6 +32,7 @@ class TmuxTerminal:
         self._link = Link(address)
         self._stirred = asyncio.Event()
         self._watch = ProcessWatch(self._stirred.set)
+        self._leftovers = Leftovers()
         self._hooks = HookWaiter(address, self._stirred.set)
         self._hooks_task: asyncio.Task[None] | None = None
         # Dead panes (pane id and pid) about which tmux could not be made to tell more.
@@ -74,11 +77,24 @@ class TmuxTerminal:
         await self._link.run(sequences.set_title(tmux_pane_id, title), repeatable=True)
 
     async def kill_pane(self, tmux_pane_id: str, pane_id: str) -> None:
-        await self._link.run(sequences.kill_pane(tmux_pane_id, pane_id), repeatable=True)
+        held = None
+        if self.address.local:
+            pids = await self._link.run(sequences.living_process(tmux_pane_id, pane_id), repeatable=True)
+            held = self._leftovers.hold(int(pids[0])) if pids and pids[0] else None
+        try:
+            await self._link.run(sequences.kill_pane(tmux_pane_id, pane_id), repeatable=True)
+        except BaseException:
+            if held is not None:
+                os.close(held)
+            raise
+        if held is not None:
+            self._leftovers.finish(held)
 
     async def look(self) -> Sequence[SeenPane]:
         if self._hooks_task is None:
             self._hooks_task = asyncio.create_task(self._hooks.run(), name=f"tmux hooks of {self.address.node}")
+        elif self._hooks_task.done():
+            self._hooks_task.result()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(POLL_S):
                 await self._stirred.wait()
@@ -94,6 +110,7 @@ class TmuxTerminal:
             await asyncio.gather(self._hooks_task, return_exceptions=True)
             self._hooks_task = None
             await remove_hooks(self._link)
+        await self._leftovers.close()
         self._watch.close()
         await self._link.close()
 

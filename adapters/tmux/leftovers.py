@@ -1,0 +1,60 @@
+"""Processes that outlive their pane: tmux only hangs up the terminal, which a program may ignore."""
+
+import asyncio
+import contextlib
+import os
+import signal
+
+_HANG_UP_GRACE_S = 2.0
+_TERMINATE_GRACE_S = 2.0
+
+
+class Leftovers:
+    """Sees the processes of killed panes to their end, gently first. `close` does not wait: it kills."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @staticmethod
+    def hold(pid: int) -> int | None:
+        """A pidfd, to be taken before the pane is killed: the number alone may belong to another process afterwards."""
+        try:
+            return os.pidfd_open(pid)
+        except OSError:
+            return None
+
+    def finish(self, pidfd: int) -> None:
+        """Take over the pidfd of a process that was hung up: end it, then close the pidfd."""
+        task = asyncio.create_task(_end(pidfd), name="end of a killed pane's process")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _end(pidfd: int) -> None:
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_reader(pidfd, ended.set)
+    try:
+        for grace_s, number in ((_HANG_UP_GRACE_S, signal.SIGTERM), (_TERMINATE_GRACE_S, signal.SIGKILL)):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(grace_s):
+                    await ended.wait()
+                    return
+            _send(pidfd, number)
+    except asyncio.CancelledError:
+        _send(pidfd, signal.SIGKILL)
+        raise
+    finally:
+        loop.remove_reader(pidfd)
+        os.close(pidfd)
+
+
+def _send(pidfd: int, number: signal.Signals) -> None:
+    with contextlib.suppress(OSError):
+        signal.pidfd_send_signal(pidfd, number)
