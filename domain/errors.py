@@ -29,6 +29,7 @@ DETAILS: Final[Mapping[str, frozenset[str]]] = {
     "managed_pane_protected_adopted": frozenset({"agent_id", "is_adopted"}),
     "read_model_behind": frozenset({"after", "position"}),
     "command_not_found": frozenset({"command_id"}),
+    "outcome_pending": frozenset({"command_id", "timeout_s"}),
     "unauthorized": frozenset(),
     "request_refused": frozenset({"header", "reason"}),
     "body_too_large": frozenset({"limit_bytes"}),
@@ -80,4 +81,5 @@ _STATUS: Final = {
     "not_implemented": 501,
     "tower_busy": 503,
     "read_model_behind": 504,
+    "outcome_pending": 504,
 }

@@ -1,0 +1,38 @@
+"""The HTTP interface as one ASGI application."""
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from adapters.http import documents, probes, routes
+from adapters.http.answers import install_error_handlers
+from adapters.http.gate import Gate
+from adapters.http.services import HttpServices
+from adapters.http.stream import Streams
+
+
+def create_api() -> FastAPI:
+    """The routes alone, without anything behind them: what the OpenAPI document is made from."""
+    # No /docs: those pages load their scripts from other hosts. No redirects: a wrong path is a wrong path.
+    api = FastAPI(title=documents.TITLE, docs_url=None, redoc_url=None, redirect_slashes=False)
+    install_error_handlers(api)
+    api.include_router(routes.v1)
+    api.include_router(probes.router)
+
+    def openapi() -> dict[str, Any]:
+        if api.openapi_schema is None:
+            api.openapi_schema = documents.openapi(api)
+        return api.openapi_schema
+
+    api.openapi = openapi
+    return api
+
+
+def create_app(services: HttpServices) -> FastAPI:
+    """The application over `services`, behind its gate. `app.state.streams.stop()` ends the open event streams."""
+    app = create_api()
+    app.state.services = services
+    app.state.streams = Streams(services.max_streams)
+
+    app.add_middleware(Gate, token=services.token, bound_host=services.bound_host, allowed_hosts=services.allowed_hosts)
+    return app

@@ -1,0 +1,155 @@
+"""What `/openapi.json` says beyond the routes themselves: answers, errors, the commands that can be posted."""
+
+from typing import Any, Final
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+
+from adapters.http import rows
+from domain import catalogue
+from domain.errors import DETAILS, http_status
+
+TITLE: Final = "AgentTower"
+API_VERSION: Final = "1.0.0"
+_REF: Final = "#/components/schemas/{name}"
+_JSON: Final = "application/json"
+
+_ERRORS: Final = {
+    401: "The bearer token is missing or wrong.",
+    403: "Not for this caller, or not from this page.",
+    404: "There is no such thing.",
+    409: "The rules of the tower refuse it in its present state.",
+    413: "The body is too large.",
+    422: "A parameter or a field is wrong; `details` names it.",
+    500: "The tower could not answer; its log says why.",
+    501: "Reserved for later.",
+    503: "Too much waits at the moment; try again.",
+    504: "Not within the deadline.",
+}
+
+
+def _error(status: int) -> dict[str, Any]:
+    codes = sorted(code for code in DETAILS if http_status(code) == status)
+    description = f"{_ERRORS[status]} Codes: {', '.join(f'`{code}`' for code in codes)}."
+    return {"description": description, "model": rows.ErrorAnswer}
+
+
+def responses(model: type[BaseModel], *, missing: bool = False) -> dict[int | str, dict[str, Any]]:
+    """Of a query that answers `model`; `missing`: that can also be not found."""
+    errors = [401, 403, *([404] if missing else []), 422, 500, 504]
+    return {200: {"description": "As asked.", "model": model}, **{status: _error(status) for status in errors}}
+
+
+def _outcome_or_error(status: int) -> dict[str, Any]:
+    return {**_error(status), "model": rows.Outcome | rows.ErrorAnswer}
+
+
+OUTCOME_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "Accepted: its events are recorded.", "model": rows.Outcome},
+    **{status: _outcome_or_error(status) for status in (403, 404, 409, 422, 500, 501, 503)},
+    **{status: _error(status) for status in (401, 413, 504)},
+}
+
+STREAM_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "Server-sent events, without an end.",
+        "content": {
+            "text/event-stream": {
+                "schema": {"type": "string"},
+                "example": f"id: 1234\nevent: {rows.EVENT['type']}\ndata: "
+                f"{msgspec.json.encode(rows.EVENT).decode()}\n\n",
+            }
+        },
+    },
+    **{status: _error(status) for status in (401, 403, 422, 500, 503)},
+}
+
+READY_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "Everything holds.", "model": rows.Readiness},
+    503: {"description": "Something does not hold: `checks` say what.", "model": rows.Readiness},
+}
+
+METRICS_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "Prometheus text.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+}
+
+POSTED: Final = tuple(entry for entry in catalogue.REQUESTS if not entry.internal)
+"""The commands that any door takes."""
+
+_COMMON: Final[dict[str, Any]] = {
+    "id": {"type": "string", "format": "uuid", "description": "A UUIDv7; asked again, it is decided once."},
+    "idempotency_key": {"type": "string", "description": "The same field as in `data`."},
+    "correlationid": {"type": "string"},
+    "traceparent": {"type": "string", "description": "W3C trace context."},
+}
+
+EXAMPLES: Final[dict[str, dict[str, Any]]] = {
+    "layout.create": {"container_id": "host", "template_name": "1m+2s", "tmux_session_name": "fleet"},
+    "layout.remove": {"layout_id": rows.LAYOUT_ID},
+    "pane.remove": {"pane_id": rows.PANE_ID},
+    "pane.recreate": {"predecessor_pane_id": rows.PANE_ID, "idempotency_key": "again-1"},
+    "pane.promote": {},
+}
+"""Data of each command, by name."""
+
+
+def _command_schema(name: str, data: dict[str, Any]) -> dict[str, Any]:
+    noun, _, verb = name.partition(".")
+    return {
+        "title": name,
+        "type": "object",
+        "properties": {"noun": {"const": noun}, "verb": {"const": verb}, "data": data, **_COMMON},
+        "required": ["noun", "verb", "data"],
+        "additionalProperties": False,
+    }
+
+
+def _commands() -> tuple[dict[str, Any], dict[str, Any]]:
+    """The schema of a posted command, and the components that it refers to."""
+    data, components = msgspec.json.schema_components([entry.request for entry in POSTED], ref_template=_REF)
+    one_of = [_command_schema(entry.name, schema) for entry, schema in zip(POSTED, data, strict=True)]
+    return {"oneOf": one_of}, dict(components)
+
+
+_COMMAND_SCHEMA, _COMMAND_COMPONENTS = _commands()
+
+COMMAND_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            _JSON: {
+                "schema": _COMMAND_SCHEMA,
+                "examples": {
+                    entry.name: {
+                        "value": {
+                            **dict(zip(("noun", "verb"), entry.name.split("."), strict=True)),
+                            "data": EXAMPLES[entry.name],
+                        }
+                    }
+                    for entry in POSTED
+                    if entry.name in EXAMPLES
+                },
+            }
+        },
+    },
+    "security": [{"token": []}],
+}
+
+
+def openapi(api: FastAPI) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of the routes, with the commands' own schemas and the token."""
+    document = get_openapi(
+        title=TITLE,
+        version=API_VERSION,
+        description="Queries and commands of one tower. Beyond loopback every request needs the bearer token.",
+        routes=api.routes,
+    )
+    schemas = document["components"]["schemas"]
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    schemas.update(_COMMAND_COMPONENTS)
+    document["components"]["schemas"] = dict(sorted(schemas.items()))
+    document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    return document

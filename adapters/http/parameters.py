@@ -1,0 +1,103 @@
+"""Query parameters, one model a route. An unknown name, a bad value or a name given twice is `validation_failed`."""
+
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+
+from adapters.http.answers import validation_failed
+from domain.layouts.state import PaneState
+
+MAX_LIMIT = 200
+MAX_POSITION = 2**63 - 1
+
+Position = Annotated[int, Field(ge=0, le=MAX_POSITION)]
+
+
+def _with_date(value: Any) -> Any:
+    """Only ISO 8601: a bare number would be read as seconds since 1970."""
+    if isinstance(value, str) and value[4:5] != "-":
+        raise ValueError("a time is written 2026-01-02T03:04:05Z")
+    # A plus sign that was not escaped arrives as a space; times hold no other.
+    return value.replace(" ", "+") if isinstance(value, str) and "T" in value else value
+
+
+Time = Annotated[AwareDatetime, BeforeValidator(_with_date)]
+
+
+def _no_doubles(request: Request) -> None:
+    names = [name for name, _ in request.query_params.multi_items()]
+    for name in names:
+        if names.count(name) > 1:
+            raise validation_failed(name, "given more than once")
+
+
+no_doubles = Depends(_no_doubles)
+
+
+class NoParameters(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Reading(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    after: Position | None = Field(
+        None,
+        description="Answer only when the read model reflects this position, as an outcome gave it; past the deadline "
+        "`read_model_behind`.",
+        examples=[1234],
+    )
+
+    def arguments(self) -> dict[str, Any]:
+        """What the query itself takes."""
+        return self.model_dump(exclude={"after"})
+
+
+class Paged(Reading):
+    limit: int = Field(50, ge=1, le=MAX_LIMIT, description="Rows of one page, at most.")
+    cursor: str | None = Field(None, description="`next_cursor` of the page before; opaque.", max_length=2000)
+
+
+class LayoutsQuery(Paged):
+    container_id: str | None = Field(None, description="Only layouts of this container.", examples=["host"])
+    state: PaneState | None = Field(None, description="Only layouts in this state.")
+
+
+class LayoutQuery(Reading):
+    include_terminal_panes: bool = Field(False, description="Also the panes that are removed or were recreated.")
+
+
+class PanesQuery(Paged):
+    container_id: str | None = Field(None, description="Only panes of this container.", examples=["host"])
+    layout_id: str | None = Field(None, description="Only panes of this layout.")
+    state: PaneState | None = Field(None, description="Only panes in this state.")
+
+
+class PaneQuery(Reading):
+    include_predecessor_chain: bool = Field(
+        False, description="Adds `predecessor_chain`: the panes before it, most recent first, without the pane itself."
+    )
+
+
+class EventFilter(BaseModel):
+    """What the audit query and the event stream can be narrowed by; several conditions must all hold."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: str | None = Field(None, description="Kind of aggregate.", examples=["pane"])
+    id: str | None = Field(None, description="Id of the aggregate (the CloudEvent's `subject`).")
+    type: str | None = Field(None, description="Type of event.", examples=["agenttower.pane.state_changed.v1"])
+    actor: str | None = Field(None, description="Who caused it: `host`, a container id, `tower` or `policy`.")
+    correlation_id: str | None = Field(None, description="Everything that came of one request.")
+    since: Time | None = Field(None, description="At this time or later.", examples=["2026-01-02T03:04:05Z"])
+    until: Time | None = Field(None, description="Before this time.", examples=["2026-01-03T00:00:00Z"])
+    after_position: Position | None = Field(None, description="After this position of the log.", examples=[1200])
+
+
+class EventsQuery(EventFilter, Paged):
+    pass
+
+
+class StreamQuery(EventFilter):
+    pass

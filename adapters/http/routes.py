@@ -1,0 +1,217 @@
+"""The queries of `/v1` and the door for commands."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+import msgspec
+from fastapi import APIRouter, Path, Query, Request
+from starlette.responses import Response
+
+from adapters import telemetry
+from adapters.http import rows
+from adapters.http.answers import json_response, page_response, validation_failed
+from adapters.http.documents import COMMAND_BODY, OUTCOME_RESPONSES, STREAM_RESPONSES, responses
+from adapters.http.gate import PEER
+from adapters.http.parameters import (
+    MAX_POSITION,
+    EventsQuery,
+    LayoutQuery,
+    LayoutsQuery,
+    NoParameters,
+    Paged,
+    PaneQuery,
+    PanesQuery,
+    Reading,
+    StreamQuery,
+    no_doubles,
+)
+from adapters.http.services import HttpServices
+from adapters.http.stream import EventStream, Streams
+from domain.errors import Rejection, http_status
+from handlers import wire
+
+v1 = APIRouter(prefix="/v1", dependencies=[no_doubles])
+
+Id = Annotated[str, Path(max_length=200)]
+
+
+def services_of(request: Request) -> HttpServices:
+    return request.app.state.services
+
+
+async def _models(request: Request, query: Reading) -> Any:
+    """The read models, once they reflect the position that was asked for."""
+    services = services_of(request)
+    if query.after is not None:
+        await services.read_models.wait_for(query.after, services.after_timeout_s)
+    return services.read_models
+
+
+# --- layouts and panes ---------------------------------------------------------------------------------------------
+
+
+@v1.get("/layouts", tags=["layouts"], responses=responses(rows.PageOf[rows.Layout]))
+async def list_layouts(request: Request, query: Annotated[LayoutsQuery, Query()]) -> Response:
+    """Layouts by state (creating, degraded, ready, failed, removed), then newest first."""
+    models = await _models(request, query)
+    return page_response(await models.layouts(**query.arguments()))
+
+
+@v1.get("/layouts/{layout_id}", tags=["layouts"], responses=responses(rows.LayoutWithPanes, missing=True))
+async def show_layout(request: Request, layout_id: Id, query: Annotated[LayoutQuery, Query()]) -> Response:
+    """One layout with its panes."""
+    models = await _models(request, query)
+    layout = await models.layout(layout_id, include_terminal_panes=query.include_terminal_panes)
+    if layout is None:
+        raise Rejection("managed_layout_not_found", f"no layout {layout_id}", layout_id=layout_id)
+    return json_response(layout)
+
+
+@v1.get("/panes", tags=["layouts"], responses=responses(rows.PageOf[rows.Pane]))
+async def list_panes(request: Request, query: Annotated[PanesQuery, Query()]) -> Response:
+    """Panes by state, layout, tmux pane index."""
+    models = await _models(request, query)
+    return page_response(await models.panes(**query.arguments()))
+
+
+@v1.get("/panes/{pane_id}", tags=["layouts"], responses=responses(rows.PaneWithChain, missing=True))
+async def show_pane(request: Request, pane_id: Id, query: Annotated[PaneQuery, Query()]) -> Response:
+    """One pane."""
+    models = await _models(request, query)
+    pane = await models.pane(pane_id, include_predecessor_chain=query.include_predecessor_chain)
+    if pane is None:
+        raise Rejection("managed_pane_not_found", f"no pane {pane_id}", pane_id=pane_id)
+    return json_response(pane)
+
+
+@v1.get("/agents", tags=["layouts"], responses=responses(rows.PageOf[rows.Agent]))
+async def list_agents(request: Request, query: Annotated[Paged, Query()]) -> Response:
+    """Panes that are registered as agents."""
+    models = await _models(request, query)
+    return page_response(await models.agents(**query.arguments()))
+
+
+# --- the log -------------------------------------------------------------------------------------------------------
+
+
+@v1.get("/events", tags=["log"], responses=responses(rows.PageOf[rows.RecordedEvent]))
+async def list_events(request: Request, query: Annotated[EventsQuery, Query()]) -> Response:
+    """The audit query: recorded events that meet every condition given."""
+    models = await _models(request, query)
+    return page_response(await models.events(**query.arguments()))
+
+
+@v1.get("/events/stream", tags=["log"], responses=STREAM_RESPONSES)
+async def stream_events(request: Request, query: Annotated[StreamQuery, Query()]) -> Response:
+    """Events as they are recorded, as server-sent events: `id` is the position, `event` the type, `data` the CloudEvent
+    with its `position`.
+
+    Starts after the `Last-Event-ID` header, else after `after_position`, else at the end of the log (with `since`: at
+    its beginning). Comments keep the connection alive. An entry that cannot be read comes as `event: undecodable`.
+    """
+    services, streams = services_of(request), streams_of(request)
+    if streams.open >= streams.limit:
+        raise Rejection("tower_busy", f"{streams.open} event streams are open, at most {streams.limit}", queued=0)
+    return EventStream(
+        services.follow,
+        await _stream_start(request, query),
+        query,
+        streams=streams,
+        keep_alive_s=services.keep_alive_s,
+    )
+
+
+def streams_of(request: Request) -> Streams:
+    return request.app.state.streams
+
+
+async def _stream_start(request: Request, query: StreamQuery) -> int:
+    """The position after which the stream starts. One beyond the log would wait for ever, so it is refused."""
+    end = await services_of(request).last_position()
+    field, start = "after_position", query.after_position
+    resumed = request.headers.get("last-event-id")
+    if resumed:
+        if not resumed.isascii() or not resumed.isdigit() or int(resumed) > MAX_POSITION:
+            raise validation_failed("Last-Event-ID", "not a position of the log")
+        field, start = "Last-Event-ID", int(resumed)
+    if start is None:
+        start = end if query.since is None else 0
+    if start > end:
+        raise validation_failed(field, f"the log ends at {end}: this position is of another log")
+    return start
+
+
+@v1.get("/projections", tags=["log"], responses=responses(rows.PageOf[rows.Projection]))
+async def list_projections(request: Request, query: Annotated[Reading, Query()]) -> Response:
+    """How far each read model is, and why it stopped if it did. `position` is the log's end."""
+    models = await _models(request, query)
+    items = await models.projections()
+    position = await services_of(request).last_position()
+    return json_response({"items": items, "next_cursor": None, "position": position})
+
+
+# --- commands ------------------------------------------------------------------------------------------------------
+
+
+class CommandBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    noun: str
+    verb: str
+    data: msgspec.Raw = msgspec.Raw(b"{}")
+    id: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    idempotency_key: str | None = None
+    correlationid: str | None = None
+    traceparent: str | None = None
+
+
+_body: Final = msgspec.json.Decoder(CommandBody)
+
+
+@v1.post("/commands", tags=["commands"], responses=OUTCOME_RESPONSES, openapi_extra=COMMAND_BODY)
+async def post_command(request: Request, query: Annotated[NoParameters, Query()]) -> Response:
+    """Ask for something and wait for the outcome. The same `id` asked again answers the recorded outcome; a repeat
+    with the same `idempotency_key` answers the present state of what the first one made."""
+    services = services_of(request)
+    try:
+        body = _body.decode(await request.body())
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        raise wire.invalid(error) from error
+    command_id = services.ids.uuid7() if body.id is None else body.id
+    traceparent = body.traceparent or request.headers.get("traceparent")
+    with telemetry.span(f"POST {body.noun}.{body.verb}", traceparent, command_id=command_id) as carried:
+        try:
+            async with asyncio.timeout(services.outcome_timeout_s):
+                outcome = await services.ask(
+                    noun=body.noun,
+                    verb=body.verb,
+                    data=body.data,
+                    idempotency_key=body.idempotency_key,
+                    command_id=command_id,
+                    origin=request.scope[PEER],
+                    correlation_id=body.correlationid,
+                    # A malformed header is ignored, as W3C says; a malformed field is the writer's to refuse.
+                    traceparent=carried or body.traceparent,
+                )
+        except TimeoutError:
+            raise Rejection(
+                "outcome_pending",
+                f"no outcome within {services.outcome_timeout_s:g} s; ask again with the same id",
+                command_id=command_id,
+                timeout_s=services.outcome_timeout_s,
+            ) from None
+    return json_response(outcome, status_of(outcome))
+
+
+def status_of(outcome: Mapping[str, Any]) -> int:
+    """200 for an accepted command, else the status of its error code."""
+    return 200 if outcome["status"] == "accepted" else http_status(outcome["error"]["code"])
+
+
+@v1.get("/commands/{command_id}", tags=["commands"], responses=responses(rows.Outcome, missing=True))
+async def show_outcome(request: Request, command_id: Id, query: Annotated[Reading, Query()]) -> Response:
+    """The outcome of a recorded command, accepted or rejected."""
+    models = await _models(request, query)
+    outcome = await models.command(command_id)
+    if outcome is None:
+        raise Rejection("command_not_found", f"no outcome of command {command_id} is recorded", command_id=command_id)
+    return json_response(outcome)

@@ -1,0 +1,138 @@
+"""What the HTTP interface needs from the tower, as small Protocols; the composition root fills them in."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NotRequired, Protocol, TypedDict
+
+from prometheus_client import CollectorRegistry
+
+from domain.envelope import Stored
+from handlers.ports import Ids
+
+Row = Mapping[str, Any]
+"""One row of a read model: JSON values and datetimes only."""
+
+AFTER_TIMEOUT_S = 5.0
+OUTCOME_TIMEOUT_S = 30.0
+KEEP_ALIVE_S = 15.0
+MAX_STREAMS = 200
+"""Event streams that may be open at the same time; the next one is `tower_busy`."""
+
+
+class Page(Protocol):
+    """`next_cursor` is None on the last page; `position` is the read model's, in the log."""
+
+    @property
+    def items(self) -> Sequence[Row]: ...
+
+    @property
+    def next_cursor(self) -> str | None: ...
+
+    @property
+    def position(self) -> int: ...
+
+
+class ReadModels(Protocol):
+    """The queries. They raise `Rejection` (`validation_failed` for a bad cursor); None stands for not found."""
+
+    async def layouts(self, *, container_id: str | None, state: str | None, limit: int, cursor: str | None) -> Page: ...
+
+    async def layout(self, layout_id: str, /, *, include_terminal_panes: bool) -> Row | None: ...
+
+    async def panes(
+        self, *, container_id: str | None, layout_id: str | None, state: str | None, limit: int, cursor: str | None
+    ) -> Page: ...
+
+    async def pane(self, pane_id: str, /, *, include_predecessor_chain: bool) -> Row | None: ...
+
+    async def agents(self, *, limit: int, cursor: str | None) -> Page: ...
+
+    async def events(
+        self,
+        *,
+        kind: str | None,
+        id: str | None,  # noqa: A002
+        type: str | None,  # noqa: A002
+        actor: str | None,
+        correlation_id: str | None,
+        since: datetime | None,
+        until: datetime | None,
+        after_position: int | None,
+        limit: int,
+        cursor: str | None,
+    ) -> Page: ...
+
+    async def command(self, command_id: str, /) -> Row | None: ...
+
+    async def projections(self) -> Sequence[Row]: ...
+
+    async def wait_for(self, position: int, timeout_s: float) -> None:
+        """Until the read model reflects `position`; `read_model_behind` past the deadline."""
+        ...
+
+
+class Ask(Protocol):
+    """Hands a command to the writer and waits for its outcome, the same JSON as at the other doors."""
+
+    async def __call__(
+        self,
+        *,
+        noun: str,
+        verb: str,
+        data: Any,
+        idempotency_key: str | None,
+        command_id: str | None,
+        origin: str,
+        correlation_id: str | None,
+        traceparent: str | None,
+    ) -> Mapping[str, Any]: ...
+
+
+class Follow(Protocol):
+    def __call__(self, after: int, /) -> AsyncIterator[Sequence[Stored]]:
+        """Entries after `after` as they come, for ever; every caller reads at its own pace."""
+        ...
+
+
+class LastPosition(Protocol):
+    async def __call__(self) -> int: ...
+
+
+class Check(TypedDict):
+    """One thing that must hold for the tower to be ready; `reason` says what a person can do about it."""
+
+    ok: bool
+    reason: NotRequired[str]
+    position: NotRequired[int]
+    lag: NotRequired[int]
+
+
+class Ready(Protocol):
+    async def __call__(self) -> Mapping[str, Check]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpServices:
+    """`token` is the operator's bearer token. `bound_host` is the address that the server listens on; beyond loopback
+    every request needs the token. `allowed_hosts`: further names that a Host header may carry."""
+
+    read_models: ReadModels
+    ask: Ask
+    ids: Ids
+    follow: Follow
+    last_position: LastPosition
+    ready: Ready
+    node: str
+    token: str
+    metrics: CollectorRegistry
+    bound_host: str = "127.0.0.1"
+    allowed_hosts: frozenset[str] = field(default_factory=frozenset)
+    after_timeout_s: float = AFTER_TIMEOUT_S
+    outcome_timeout_s: float = OUTCOME_TIMEOUT_S
+    keep_alive_s: float = KEEP_ALIVE_S
+    max_streams: int = MAX_STREAMS
+
+    def __post_init__(self) -> None:
+        if len(self.token) < 16:
+            raise ValueError("the HTTP token has at least 16 characters")

@@ -1,0 +1,188 @@
+"""Events as they are recorded, as server-sent events: `id:` the position, `event:` the type, `data:` the CloudEvent.
+
+Every client reads the log itself, at its own pace: a slow one holds back nobody and is never cut off.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, suppress
+from typing import Final
+
+import msgspec
+import structlog
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from adapters.http.parameters import StreamQuery
+from adapters.http.services import Follow
+from domain import catalogue
+from domain.catalogue import UndecodableEvent
+from domain.envelope import Envelope, Stored, decode, encode, encode_data
+
+RETRY_MS: Final = 1000
+"""What a client is told to wait before it connects again."""
+
+LAST_WORD_S: Final = 1.0
+"""How long a client that does not read may hold up the end of its stream."""
+
+UNDECODABLE: Final = "undecodable"
+"""Type of the server-sent event that stands for a log entry that cannot be read."""
+
+_log = structlog.get_logger("http")
+
+
+class Streams:
+    """The open streams of one server: at most `limit`; `stop()` ends them all."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit: Final = limit
+        self.open = 0
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    async def stopped(self) -> None:
+        await self._stopping.wait()
+
+
+class EventStream(Response):
+    """Runs until the client goes, the server stops, or the log cannot be followed any more."""
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self, follow: Follow, after: int, wanted: StreamQuery, *, streams: Streams, keep_alive_s: float
+    ) -> None:
+        super().__init__()
+        del self.headers["content-length"]
+        self._follow = follow
+        self._after = after
+        self._wanted = wanted
+        self._streams = streams
+        self._keep_alive_s = keep_alive_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._streams.open += 1
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            ends = [
+                asyncio.create_task(self._pump(send)),
+                asyncio.create_task(_gone(receive)),
+                asyncio.create_task(self._streams.stopped()),
+            ]
+            try:
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in ends:
+                    task.cancel()
+                results = await asyncio.gather(*ends, return_exceptions=True)
+            failed = results[0]
+            if isinstance(failed, Exception):
+                _log.warning("event stream ended", reason=str(failed), kind=type(failed).__name__)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORD_S):
+                    await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            self._streams.open -= 1
+
+    async def _pump(self, send: Send) -> None:
+        position, clock = self._after, asyncio.get_running_loop().time
+        opening = b": events after %d\nretry: %d\nid: %d\n\n" % (position, RETRY_MS, position)
+        await send({"type": "http.response.body", "body": opening, "more_body": True})
+        sent_at = clock()
+        async with aclosing(_Paced(self._follow(position), self._keep_alive_s)) as batches:
+            async for batch in batches:
+                body = b"".join(filter(None, (server_sent(stored, self._wanted) for stored in batch)))
+                position = batch[-1].position if batch else position
+                if not body and clock() - sent_at >= self._keep_alive_s:
+                    # The id alone moves the place from which the client resumes, past what it did not ask for.
+                    body = b": keep-alive\nid: %d\n\n" % position
+                if body:
+                    await send({"type": "http.response.body", "body": body, "more_body": True})
+                    sent_at = clock()
+
+
+class _Paced:
+    """The batches of `source`, and an empty one whenever `interval_s` passed without any."""
+
+    def __init__(self, source: AsyncIterator[Sequence[Stored]], interval_s: float) -> None:
+        self._source = source
+        self._interval_s = interval_s
+        self._next: asyncio.Task[Sequence[Stored]] | None = None
+
+    def __aiter__(self) -> "_Paced":
+        return self
+
+    async def __anext__(self) -> Sequence[Stored]:
+        if self._next is None:
+            self._next = asyncio.ensure_future(_next_of(self._source))
+        await asyncio.wait({self._next}, timeout=self._interval_s)
+        if not self._next.done():
+            return ()
+        done, self._next = self._next, None
+        return done.result()
+
+    async def aclose(self) -> None:
+        if self._next is not None:
+            self._next.cancel()
+            await asyncio.gather(self._next, return_exceptions=True)
+        close = getattr(self._source, "aclose", None)
+        if close is not None:
+            await close()
+
+
+async def _next_of(source: AsyncIterator[Sequence[Stored]]) -> Sequence[Stored]:
+    try:
+        return await anext(source)
+    except StopAsyncIteration:
+        raise LogEnded("the log is not followed any more") from None
+
+
+class LogEnded(Exception):
+    """The log's iterator ended, which it does only when the tower stops."""
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def server_sent(stored: Stored, wanted: StreamQuery) -> bytes | None:
+    """One entry of the log as a server-sent event; None if it was not asked for."""
+    try:
+        envelope, payload = cloud_event(stored)
+    except UndecodableEvent as error:
+        _log.error("event not readable", position=stored.position, reason=str(error))
+        event, data = UNDECODABLE, msgspec.json.encode({"position": stored.position, "reason": str(error)})
+        return _frame(stored.position, event, data)
+    if not matches(envelope, wanted):
+        return None
+    return _frame(stored.position, envelope.type, payload[:-1] + b',"position":%d}' % stored.position)
+
+
+def _frame(position: int, event: str, data: bytes) -> bytes:
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (position, event.encode(), data)
+
+
+def cloud_event(stored: Stored) -> tuple[Envelope, bytes]:
+    """Envelope and JSON of an entry, in today's version of its type. Raises `UndecodableEvent`."""
+    recorded = decode(stored)
+    envelope, current = recorded.envelope, catalogue.event_type(recorded.event).wire_name
+    if envelope.type == current and b"\n" not in stored.payload:
+        return envelope, stored.payload
+    envelope = msgspec.structs.replace(envelope, type=current, data=encode_data(recorded.event))
+    return envelope, encode(envelope)
+
+
+def matches(envelope: Envelope, wanted: StreamQuery) -> bool:
+    """Whether an event meets every condition given but `after_position`."""
+    return (
+        wanted.kind in (None, envelope.kind)
+        and wanted.id in (None, envelope.subject)
+        and wanted.type in (None, envelope.type)
+        and wanted.actor in (None, envelope.actor)
+        and wanted.correlation_id in (None, envelope.correlationid)
+        and (wanted.since is None or envelope.time >= wanted.since)
+        and (wanted.until is None or envelope.time < wanted.until)
+    )
