@@ -74,7 +74,7 @@ def decode(stored: Stored) -> Recorded:
     """Raises `catalogue.UndecodableEvent` with position and reason for a payload that is no event of ours."""
     try:
         envelope = _decoder.decode(stored.payload)
-    except msgspec.DecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise catalogue.UndecodableEvent(f"position {stored.position}: not an event envelope: {error}") from error
     try:
         event = catalogue.decode_event(envelope.type, envelope.data)
