@@ -93,11 +93,17 @@ class Spawning:
         self._waiting: dict[str, asyncio.Queue[Job]] = {}
         self._group: asyncio.TaskGroup | None = None
         self._jobs_open = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     @property
     def jobs_open(self) -> int:
         """Jobs waiting or under way, settle times included."""
         return self._jobs_open
+
+    async def idle(self) -> None:
+        """Until no job is open."""
+        await self._idle.wait()
 
     def start(self, state: Tower) -> None:
         """Take the jobs that were open; from here on events are followed."""
@@ -119,8 +125,17 @@ class Spawning:
                 group.create_task(self._work(container_id))
             await asyncio.Event().wait()
 
-    def _put(self, job: Job) -> None:
+    def _opened(self) -> None:
         self._jobs_open += 1
+        self._idle.clear()
+
+    def _closed(self) -> None:
+        self._jobs_open -= 1
+        if self._jobs_open == 0:
+            self._idle.set()
+
+    def _put(self, job: Job) -> None:
+        self._opened()
         queue = self._waiting.get(job.container_id)
         if queue is None:
             queue = self._waiting[job.container_id] = asyncio.Queue()
@@ -137,7 +152,7 @@ class Spawning:
             except Exception:  # noqa: BLE001 (one bad job must not end the worker; the sweep fails its panes)
                 _log.exception("job failed", job=type(job).__name__, container_id=container_id)
             finally:
-                self._jobs_open -= 1
+                self._closed()
 
     async def _perform(self, job: Job) -> None:
         terminal = self._terminals.of(job.container_id)
@@ -156,7 +171,7 @@ class Spawning:
             return
         await self._stages.create(terminal, layouts.layouts[job.layout_id], panes, layouts)
         if self._group is not None:
-            self._jobs_open += 1
+            self._opened()
             self._group.create_task(self._settle(job))
 
     async def _settle(self, job: Create) -> None:
@@ -164,7 +179,7 @@ class Spawning:
         await self._clock.sleep(self._launch_settle_s)
         elapsed_ms = round((self._clock.monotonic() - started) * 1000)
         self._put(Finish(job.container_id, job.pane_ids, elapsed_ms))
-        self._jobs_open -= 1
+        self._closed()
 
     def _pending(self, pane_ids: Sequence[str]) -> list[Pane]:
         """Those still in the pipeline, as the state has them now."""
