@@ -14,7 +14,13 @@ from adapters.http.stream import Streams
 def create_api() -> FastAPI:
     """The routes alone, without anything behind them: what the OpenAPI document is made from."""
     # No /docs: those pages load their scripts from other hosts. No redirects: a wrong path is a wrong path.
-    api = FastAPI(title=documents.TITLE, docs_url=None, redoc_url=None, redirect_slashes=False)
+    api = FastAPI(
+        title=documents.TITLE,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+    )
     install_error_handlers(api)
     api.include_router(routes.v1)
     api.include_router(probes.router)

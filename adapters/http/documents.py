@@ -8,6 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
 from adapters.http import rows
+from adapters.http.command_body import CommandBody
 from domain import catalogue
 from domain.errors import DETAILS, http_status
 
@@ -78,13 +79,6 @@ METRICS_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
 POSTED: Final = tuple(entry for entry in catalogue.REQUESTS if not entry.internal)
 """The commands that any door takes."""
 
-_COMMON: Final[dict[str, Any]] = {
-    "id": {"type": "string", "format": "uuid", "description": "A UUIDv7; asked again, it is decided once."},
-    "idempotency_key": {"type": "string", "description": "The same field as in `data`."},
-    "correlationid": {"type": "string"},
-    "traceparent": {"type": "string", "description": "W3C trace context."},
-}
-
 EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "layout.create": {"container_id": "host", "template_name": "1m+2s", "tmux_session_name": "fleet"},
     "layout.remove": {"layout_id": rows.LAYOUT_ID},
@@ -95,22 +89,17 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
 """Data of each command, by name."""
 
 
-def _command_schema(name: str, data: dict[str, Any]) -> dict[str, Any]:
-    noun, _, verb = name.partition(".")
-    return {
-        "title": name,
-        "type": "object",
-        "properties": {"noun": {"const": noun}, "verb": {"const": verb}, "data": data, **_COMMON},
-        "required": ["noun", "verb", "data"],
-        "additionalProperties": False,
-    }
-
-
 def _commands() -> tuple[dict[str, Any], dict[str, Any]]:
     """The schema of a posted command, and the components that it refers to."""
-    data, components = msgspec.json.schema_components([entry.request for entry in POSTED], ref_template=_REF)
-    one_of = [_command_schema(entry.name, schema) for entry, schema in zip(POSTED, data, strict=True)]
-    return {"oneOf": one_of}, dict(components)
+    requests = [entry.request for entry in POSTED]
+    (_, *data), components = msgspec.json.schema_components([CommandBody, *requests], ref_template=_REF)
+    body = components.pop("CommandBody")
+    one_of: list[dict[str, Any]] = []
+    for entry, schema in zip(POSTED, data, strict=True):
+        noun, _, verb = entry.name.partition(".")
+        own = {"noun": {"const": noun}, "verb": {"const": verb}, "data": schema}
+        one_of.append({**body, "title": entry.name, "properties": {**body["properties"], **own}})
+    return {"oneOf": one_of}, components
 
 
 _COMMAND_SCHEMA, _COMMAND_COMPONENTS = _commands()

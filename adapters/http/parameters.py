@@ -1,11 +1,13 @@
 """Query parameters, one model a route. An unknown name, a bad value or a name given twice is `validation_failed`."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from adapters.http.answers import validation_failed
+from domain import catalogue
 from domain.layouts.state import PaneState
 
 MAX_LIMIT = 200
@@ -23,6 +25,23 @@ def _with_date(value: Any) -> Any:
 
 
 Time = Annotated[AwareDatetime, BeforeValidator(_with_date)]
+
+
+KINDS = tuple(sorted({entry.kind for entry in catalogue.EVENTS}))
+TYPES = tuple(entry.wire_name for entry in catalogue.EVENTS)
+
+
+def _one_of(known: Sequence[str], what: str) -> Any:
+    def check(value: str) -> str:
+        if value not in known:
+            raise ValueError(f"no such {what}")
+        return value
+
+    return AfterValidator(check)
+
+
+Kind = Annotated[str, _one_of(KINDS, "kind"), Field(json_schema_extra={"enum": [*KINDS]})]
+EventType = Annotated[str, _one_of(TYPES, "type of event"), Field(json_schema_extra={"enum": [*TYPES]})]
 
 
 def _no_doubles(request: Request) -> None:
@@ -80,14 +99,19 @@ class PaneQuery(Reading):
     )
 
 
+class AgentsQuery(Paged):
+    container_id: str | None = Field(None, description="Only agents of this container.", examples=["host"])
+    state: PaneState | None = Field(None, description="Only agents whose pane is in this state.")
+
+
 class EventFilter(BaseModel):
     """What the audit query and the event stream can be narrowed by; several conditions must all hold."""
 
     model_config = ConfigDict(extra="forbid")
 
-    kind: str | None = Field(None, description="Kind of aggregate.", examples=["pane"])
+    kind: Kind | None = Field(None, description="Kind of aggregate.", examples=["pane"])
     id: str | None = Field(None, description="Id of the aggregate (the CloudEvent's `subject`).")
-    type: str | None = Field(None, description="Type of event.", examples=["agenttower.pane.state_changed.v1"])
+    type: EventType | None = Field(None, description="Type of event.", examples=["agenttower.pane.state_changed.v1"])
     actor: str | None = Field(None, description="Who caused it: `host`, a container id, `tower` or `policy`.")
     correlation_id: str | None = Field(None, description="Everything that came of one request.")
     since: Time | None = Field(None, description="At this time or later.", examples=["2026-01-02T03:04:05Z"])

@@ -2,24 +2,23 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
-import msgspec
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from adapters import telemetry
-from adapters.http import rows
+from adapters.http import command_body, rows
 from adapters.http.answers import json_response, page_response, validation_failed
 from adapters.http.documents import COMMAND_BODY, OUTCOME_RESPONSES, STREAM_RESPONSES, responses
 from adapters.http.gate import PEER
 from adapters.http.parameters import (
     MAX_POSITION,
+    AgentsQuery,
     EventsQuery,
     LayoutQuery,
     LayoutsQuery,
     NoParameters,
-    Paged,
     PaneQuery,
     PanesQuery,
     Reading,
@@ -29,7 +28,6 @@ from adapters.http.parameters import (
 from adapters.http.services import HttpServices
 from adapters.http.stream import EventStream, Streams
 from domain.errors import Rejection, http_status
-from handlers import wire
 
 v1 = APIRouter(prefix="/v1", dependencies=[no_doubles])
 
@@ -51,7 +49,7 @@ async def _models(request: Request, query: Reading) -> Any:
 # --- layouts and panes ---------------------------------------------------------------------------------------------
 
 
-@v1.get("/layouts", tags=["layouts"], responses=responses(rows.PageOf[rows.Layout]))
+@v1.get("/layouts", tags=["layouts"], responses=responses(rows.LayoutPage))
 async def list_layouts(request: Request, query: Annotated[LayoutsQuery, Query()]) -> Response:
     """Layouts by state (creating, degraded, ready, failed, removed), then newest first."""
     models = await _models(request, query)
@@ -68,7 +66,7 @@ async def show_layout(request: Request, layout_id: Id, query: Annotated[LayoutQu
     return json_response(layout)
 
 
-@v1.get("/panes", tags=["layouts"], responses=responses(rows.PageOf[rows.Pane]))
+@v1.get("/panes", tags=["layouts"], responses=responses(rows.PanePage))
 async def list_panes(request: Request, query: Annotated[PanesQuery, Query()]) -> Response:
     """Panes by state, layout, tmux pane index."""
     models = await _models(request, query)
@@ -85,8 +83,8 @@ async def show_pane(request: Request, pane_id: Id, query: Annotated[PaneQuery, Q
     return json_response(pane)
 
 
-@v1.get("/agents", tags=["layouts"], responses=responses(rows.PageOf[rows.Agent]))
-async def list_agents(request: Request, query: Annotated[Paged, Query()]) -> Response:
+@v1.get("/agents", tags=["layouts"], responses=responses(rows.AgentPage))
+async def list_agents(request: Request, query: Annotated[AgentsQuery, Query()]) -> Response:
     """Panes that are registered as agents."""
     models = await _models(request, query)
     return page_response(await models.agents(**query.arguments()))
@@ -95,7 +93,7 @@ async def list_agents(request: Request, query: Annotated[Paged, Query()]) -> Res
 # --- the log -------------------------------------------------------------------------------------------------------
 
 
-@v1.get("/events", tags=["log"], responses=responses(rows.PageOf[rows.RecordedEvent]))
+@v1.get("/events", tags=["log"], responses=responses(rows.EventPage))
 async def list_events(request: Request, query: Annotated[EventsQuery, Query()]) -> Response:
     """The audit query: recorded events that meet every condition given."""
     models = await _models(request, query)
@@ -142,7 +140,7 @@ async def _stream_start(request: Request, query: StreamQuery) -> int:
     return start
 
 
-@v1.get("/projections", tags=["log"], responses=responses(rows.PageOf[rows.Projection]))
+@v1.get("/projections", tags=["log"], responses=responses(rows.ProjectionPage))
 async def list_projections(request: Request, query: Annotated[Reading, Query()]) -> Response:
     """How far each read model is, and why it stopped if it did. `position` is the log's end."""
     models = await _models(request, query)
@@ -154,28 +152,12 @@ async def list_projections(request: Request, query: Annotated[Reading, Query()])
 # --- commands ------------------------------------------------------------------------------------------------------
 
 
-class CommandBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    noun: str
-    verb: str
-    data: msgspec.Raw = msgspec.Raw(b"{}")
-    id: Annotated[str, msgspec.Meta(min_length=1)] | None = None
-    idempotency_key: str | None = None
-    correlationid: str | None = None
-    traceparent: str | None = None
-
-
-_body: Final = msgspec.json.Decoder(CommandBody)
-
-
 @v1.post("/commands", tags=["commands"], responses=OUTCOME_RESPONSES, openapi_extra=COMMAND_BODY)
 async def post_command(request: Request, query: Annotated[NoParameters, Query()]) -> Response:
     """Ask for something and wait for the outcome. The same `id` asked again answers the recorded outcome; a repeat
     with the same `idempotency_key` answers the present state of what the first one made."""
     services = services_of(request)
-    try:
-        body = _body.decode(await request.body())
-    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
-        raise wire.invalid(error) from error
+    body = command_body.decode(await request.body())
     command_id = services.ids.uuid7() if body.id is None else body.id
     traceparent = body.traceparent or request.headers.get("traceparent")
     with telemetry.span(f"POST {body.noun}.{body.verb}", traceparent, command_id=command_id) as carried:

@@ -18,20 +18,28 @@ PANE: dict[str, Any] = {
     "id": PANE_ID,
     "layout_id": LAYOUT_ID,
     "container_id": "host",
+    "slot": 0,
     "label": "m1",
     "role": "master",
     "capability": "orchestrator",
+    "launch_profile": "shell",
+    "restart": "never",
     "state": "ready",
     "failed_stage": None,
+    "reason": None,
     "exit_code": None,
     "signal": None,
     "tmux_pane_id": "%3",
+    "tmux_pane_index": 0,
     "pid": 4711,
     "log_path": "panes/01985b7e-6d10-7c44-9a51-0c6f3f6f0a02.log",
     "agent_id": PANE_ID,
     "predecessor_id": None,
+    "successor_id": None,
     "chain_depth": 0,
     "origin": "managed",
+    "created_at": TIME,
+    "updated_at": TIME,
 }
 LAYOUT: dict[str, Any] = {
     "id": LAYOUT_ID,
@@ -40,8 +48,26 @@ LAYOUT: dict[str, Any] = {
     "tmux_session_name": "fleet",
     "state": "ready",
     "failed_stage": None,
+    "idempotency_key": None,
+    "pane_count": 3,
     "ready_pane_count": 3,
     "origin": "managed",
+    "created_at": TIME,
+    "updated_at": TIME,
+}
+AGENT: dict[str, Any] = {
+    "id": PANE_ID,
+    "pane_id": PANE_ID,
+    "layout_id": LAYOUT_ID,
+    "container_id": "host",
+    "role": "master",
+    "capability": "orchestrator",
+    "label": "m1",
+    "state": "ready",
+    "tmux_pane_id": "%3",
+    "origin": "managed",
+    "registered_at": TIME,
+    "updated_at": TIME,
 }
 EVENT: dict[str, Any] = {
     "specversion": "1.0",
@@ -93,20 +119,28 @@ class Pane(Row):
     id: str
     layout_id: str
     container_id: str
+    slot: int = Field(ge=0, description="Place in the template, from 0.")
     label: str
     role: str
     capability: str
+    launch_profile: str
+    restart: str
     state: PaneState
     failed_stage: Stage | None
+    reason: str | None = Field(description="More about the failed stage, for people.")
     exit_code: int | None
     signal: int | None
     tmux_pane_id: str | None
+    tmux_pane_index: int | None
     pid: int | None
     log_path: str | None
     agent_id: str | None
     predecessor_id: str | None
+    successor_id: str | None
     chain_depth: int = Field(ge=0, le=15)
     managed: Literal["managed"] = Field(alias="origin")
+    created_at: datetime
+    updated_at: datetime
 
 
 class PaneWithChain(Pane):
@@ -126,8 +160,12 @@ class Layout(Row):
     tmux_session_name: str
     state: PaneState
     failed_stage: Stage | None
+    idempotency_key: str | None
+    pane_count: int = Field(ge=0, description="Panes that are neither removed nor superseded.")
     ready_pane_count: int = Field(ge=0)
     managed: Literal["managed"] = Field(alias="origin")
+    created_at: datetime
+    updated_at: datetime
 
 
 class LayoutWithPanes(Layout):
@@ -139,12 +177,20 @@ class LayoutWithPanes(Layout):
 class Agent(Row):
     """A registered pane."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"id": PANE_ID, "pane_id": PANE_ID, "origin": "managed"}]}
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [AGENT]})
 
     id: str
+    pane_id: str
+    layout_id: str
+    container_id: str
+    role: str
+    capability: str
+    label: str
+    state: PaneState = Field(description="Of its pane.")
+    tmux_pane_id: str | None
     managed: Literal["managed", "adopted"] = Field(alias="origin")
+    registered_at: datetime
+    updated_at: datetime
 
 
 class RecordedEvent(Row):
@@ -188,6 +234,26 @@ class PageOf(BaseModel, Generic[ItemT]):
     items: list[ItemT]
     next_cursor: str | None
     position: int = Field(ge=0)
+
+
+class LayoutPage(PageOf[Layout]):
+    pass
+
+
+class PanePage(PageOf[Pane]):
+    pass
+
+
+class AgentPage(PageOf[Agent]):
+    pass
+
+
+class EventPage(PageOf[RecordedEvent]):
+    pass
+
+
+class ProjectionPage(PageOf[Projection]):
+    pass
 
 
 class Failure(BaseModel):
