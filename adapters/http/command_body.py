@@ -11,7 +11,7 @@ from handlers import wire
 class CommandBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     noun: str
     verb: str
-    data: msgspec.Raw = msgspec.Raw(b"{}")
+    data: msgspec.Raw
     id: (
         Annotated[str, Meta(min_length=1, description="A UUIDv7 of the caller's; asked again, it is decided once.")]
         | None
