@@ -100,7 +100,7 @@ class EmbeddedBroker:
         self._fixed_port = int(port) if port else 0
         self._extra_users = tuple(extra_users)
         self._passwords: dict[str, str] = {}
-        self._lock = StoreLock(self._folder / "lock")
+        self._lock = StoreLock(self._folder)
         self._process: asyncio.subprocess.Process | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._answers = asyncio.Event()
@@ -246,7 +246,7 @@ class EmbeddedBroker:
             )
         finally:
             os.close(out)
-        self._lock.name_holders(os.getpid(), self._process.pid)
+        self._lock.name_broker(self._process.pid)
         await self._until_it_answers(self._process)
         self._answers.set()
 
@@ -302,11 +302,11 @@ class EmbeddedBroker:
         return False
 
     def _last_words(self) -> str:
-        words = []
         for path in (self._folder / "server.out", self.log_path):
             with contextlib.suppress(OSError):
-                words += path.read_text(errors="replace").splitlines()[-5:]
-        return " | ".join(words) or "it said nothing"
+                if words := path.read_text(errors="replace").splitlines()[-5:]:
+                    return " | ".join(words)
+        return "it said nothing"
 
     async def _supervise(self) -> None:
         """Restart the server whenever it ends, for ever, with back-off."""

@@ -1,12 +1,14 @@
-"""The lock on the broker's store: tower and broker hold it together, so that it is free only when both ended."""
+"""Who may use the broker's store: one tower, and only after the broker of an earlier one has closed it.
+
+Two files, both locked by flock, which the kernel frees with the last process that holds the open file: `tower.lock` is
+the tower's own, `store.lock` is inherited by the broker and lasts as long as either of them.
+"""
 
 import asyncio
 import fcntl
 import os
 from pathlib import Path
 from typing import Final
-
-import msgspec
 
 from adapters.nats.backoff import pause
 
@@ -18,71 +20,58 @@ class StoreLocked(Exception):
     """Another tower uses the store; the text names its process id."""
 
 
-class _Holders(msgspec.Struct):
-    tower: int = 0
-    broker: int = 0
-
-
-def _alive(pid: int) -> bool:
-    if pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 class StoreLock:
-    """`fd` is inherited by the broker; the lock belongs to the open file, so it lasts as long as either process."""
+    """`fd` is what the broker must inherit; -1 while the lock is not held."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._tower_fd = -1
         self.fd = -1
 
     async def acquire(self) -> None:
-        """Raises `StoreLocked` at once when its tower lives; waits for a broker that is still closing its store."""
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        deadline = asyncio.get_running_loop().time() + BROKER_ENDS_WITHIN_S
+        """Raises `StoreLocked` at once when a tower holds it; waits for a broker that is still closing its store."""
         try:
-            while True:
-                try:
-                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    holders = self._holders(fd)
-                    if _alive(holders.tower):
-                        raise StoreLocked(
-                            f"the broker's store {self._path.parent} is in use by process {holders.tower}"
-                        ) from None
-                    if asyncio.get_running_loop().time() > deadline:
-                        raise StoreLocked(
-                            f"the broker's store {self._path.parent} is in use by process {holders.broker}"
-                            " (a nats-server whose tower is gone)"
-                        ) from None
-                    # The kernel tells nobody when a lock becomes free without blocking a thread for it.
-                    await pause(POLL_S)
+            self._tower_fd = self._open("tower.lock")
+            if not _locked(self._tower_fd):
+                raise self._in_use(self._tower_fd, "")
+            self.fd = self._open("store.lock")
+            deadline = asyncio.get_running_loop().time() + BROKER_ENDS_WITHIN_S
+            while not _locked(self.fd):
+                if asyncio.get_running_loop().time() > deadline:
+                    raise self._in_use(self.fd, ", a nats-server whose tower is gone")
+                # The kernel tells nobody that a lock is free, unless a thread blocks for it.
+                await pause(POLL_S)
         except BaseException:
-            os.close(fd)
+            self.release()
             raise
-        self.fd = fd
-        self.name_holders(os.getpid(), 0)
+        _write_pid(self._tower_fd, os.getpid())
 
-    def name_holders(self, tower: int, broker: int) -> None:
-        text = msgspec.json.encode(_Holders(tower, broker))
-        os.pwrite(self.fd, text, 0)
-        os.ftruncate(self.fd, len(text))
+    def name_broker(self, pid: int) -> None:
+        """Note whom to name when the broker outlives its tower."""
+        _write_pid(self.fd, pid)
 
     def release(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        for fd in (self.fd, self._tower_fd):
+            if fd >= 0:
+                os.close(fd)
+        self.fd = self._tower_fd = -1
 
-    @staticmethod
-    def _holders(fd: int) -> _Holders:
-        try:
-            return msgspec.json.decode(os.pread(fd, 200, 0), type=_Holders)
-        except msgspec.DecodeError:
-            return _Holders()
+    def _open(self, name: str) -> int:
+        return os.open(self._folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def _in_use(self, fd: int, note: str) -> StoreLocked:
+        holder = os.pread(fd, 20, 0).decode("ascii", "replace").strip() or "unknown"
+        return StoreLocked(f"the broker's store {self._folder} is in use by process {holder}{note}")
+
+
+def _locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _write_pid(fd: int, pid: int) -> None:
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"{pid}\n".encode(), 0)
