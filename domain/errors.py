@@ -30,6 +30,7 @@ DETAILS: Final[Mapping[str, frozenset[str]]] = {
     "read_model_behind": frozenset({"after", "position"}),
     "command_not_found": frozenset({"command_id"}),
     "outcome_pending": frozenset({"command_id", "timeout_s"}),
+    "temporarily_unavailable": frozenset({"part"}),
     "unauthorized": frozenset(),
     "request_refused": frozenset({"header", "reason"}),
     "body_too_large": frozenset({"limit_bytes"}),
@@ -80,6 +81,7 @@ _STATUS: Final = {
     "internal_error": 500,
     "not_implemented": 501,
     "tower_busy": 503,
+    "temporarily_unavailable": 503,
     "read_model_behind": 504,
     "outcome_pending": 504,
 }

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -11,7 +12,10 @@ from starlette.responses import Response
 
 from adapters.http.services import Page
 from domain.errors import Rejection, http_status
+from handlers.ports import LogError
+from projections.ports import DatabaseTrouble
 
+_log: Final = structlog.get_logger("http")
 _encoder: Final = msgspec.json.Encoder()
 
 
@@ -57,9 +61,23 @@ def install_error_handlers(api: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         return error_response(_of_status(request, error))
 
+    async def database_trouble(request: Request, error: Exception) -> Response:
+        return _unavailable("database", error)
+
+    async def log_trouble(request: Request, error: Exception) -> Response:
+        return _unavailable("broker", error)
+
     api.add_exception_handler(Rejection, rejected)
+    api.add_exception_handler(DatabaseTrouble, database_trouble)
+    api.add_exception_handler(LogError, log_trouble)
     api.add_exception_handler(RequestValidationError, invalid)
     api.add_exception_handler(HTTPException, http_error)
+
+
+def _unavailable(part: str, error: Exception) -> Response:
+    _log.warning("not answered", part=part, reason=str(error))
+    message = f"the tower's {part} does not answer at the moment; try again"
+    return error_response(Rejection("temporarily_unavailable", message, part=part))
 
 
 def _first_problem(problems: Sequence[Any]) -> Rejection:

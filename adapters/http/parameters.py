@@ -1,6 +1,5 @@
 """Query parameters, one model a route. An unknown name, a bad value or a name given twice is `validation_failed`."""
 
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -31,17 +30,33 @@ KINDS = tuple(sorted({entry.kind for entry in catalogue.EVENTS}))
 TYPES = tuple(entry.wire_name for entry in catalogue.EVENTS)
 
 
-def _one_of(known: Sequence[str], what: str) -> Any:
-    def check(value: str) -> str:
-        if value not in known:
-            raise ValueError(f"no such {what}")
-        return value
+def _type_names() -> dict[str, str]:
+    """Every way to write a type -> its wire name of today, in which events are shown."""
+    names: dict[str, str] = {}
+    for entry in catalogue.EVENTS:
+        unversioned = entry.wire_name.rpartition(".v")[0]
+        versions = (f"{unversioned}.v{version}" for version in range(1, entry.version + 1))
+        names |= dict.fromkeys((entry.name, unversioned, *versions), entry.wire_name)
+    return names
 
-    return AfterValidator(check)
+
+_TYPE_NAMES = _type_names()
 
 
-Kind = Annotated[str, _one_of(KINDS, "kind"), Field(json_schema_extra={"enum": [*KINDS]})]
-EventType = Annotated[str, _one_of(TYPES, "type of event"), Field(json_schema_extra={"enum": [*TYPES]})]
+def _known_kind(value: str) -> str:
+    if value not in KINDS:
+        raise ValueError(f"one of {', '.join(KINDS)}")
+    return value
+
+
+def _known_type(value: str) -> str:
+    if value not in _TYPE_NAMES:
+        raise ValueError(f"no type of event is called {value}")
+    return _TYPE_NAMES[value]
+
+
+Kind = Annotated[str, AfterValidator(_known_kind), Field(json_schema_extra={"enum": [*KINDS]})]
+EventType = Annotated[str, AfterValidator(_known_type)]
 
 
 def _no_doubles(request: Request) -> None:
@@ -111,7 +126,11 @@ class EventFilter(BaseModel):
 
     kind: Kind | None = Field(None, description="Kind of aggregate.", examples=["pane"])
     id: str | None = Field(None, description="Id of the aggregate (the CloudEvent's `subject`).")
-    type: EventType | None = Field(None, description="Type of event.", examples=["agenttower.pane.state_changed.v1"])
+    type: EventType | None = Field(
+        None,
+        description="Type of event, with or without prefix and version.",
+        examples=["pane.state_changed", "agenttower.pane.state_changed.v1"],
+    )
     actor: str | None = Field(None, description="Who caused it: `host`, a container id, `tower` or `policy`.")
     correlation_id: str | None = Field(None, description="Everything that came of one request.")
     since: Time | None = Field(None, description="At this time or later.", examples=["2026-01-02T03:04:05Z"])

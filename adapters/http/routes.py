@@ -38,11 +38,11 @@ def services_of(request: Request) -> HttpServices:
     return request.app.state.services
 
 
-async def _models(request: Request, query: Reading) -> Any:
-    """The read models, once they reflect the position that was asked for."""
+async def _models(request: Request, query: Reading, model: str | None) -> Any:
+    """The read models, once `model` (all of them when None) reflects the position that was asked for."""
     services = services_of(request)
     if query.after is not None:
-        await services.read_models.wait_for(query.after, services.after_timeout_s)
+        await services.read_models.wait_for(query.after, services.after_timeout_s, model=model)
     return services.read_models
 
 
@@ -52,14 +52,14 @@ async def _models(request: Request, query: Reading) -> Any:
 @v1.get("/layouts", tags=["layouts"], responses=responses(rows.LayoutPage))
 async def list_layouts(request: Request, query: Annotated[LayoutsQuery, Query()]) -> Response:
     """Layouts by state (creating, degraded, ready, failed, removed), then newest first."""
-    models = await _models(request, query)
+    models = await _models(request, query, "layouts")
     return page_response(await models.layouts(**query.arguments()))
 
 
 @v1.get("/layouts/{layout_id}", tags=["layouts"], responses=responses(rows.LayoutWithPanes, missing=True))
 async def show_layout(request: Request, layout_id: Id, query: Annotated[LayoutQuery, Query()]) -> Response:
     """One layout with its panes."""
-    models = await _models(request, query)
+    models = await _models(request, query, "layouts")
     layout = await models.layout(layout_id, include_terminal_panes=query.include_terminal_panes)
     if layout is None:
         raise Rejection("managed_layout_not_found", f"no layout {layout_id}", layout_id=layout_id)
@@ -69,14 +69,14 @@ async def show_layout(request: Request, layout_id: Id, query: Annotated[LayoutQu
 @v1.get("/panes", tags=["layouts"], responses=responses(rows.PanePage))
 async def list_panes(request: Request, query: Annotated[PanesQuery, Query()]) -> Response:
     """Panes by state, layout, tmux pane index."""
-    models = await _models(request, query)
+    models = await _models(request, query, "panes")
     return page_response(await models.panes(**query.arguments()))
 
 
 @v1.get("/panes/{pane_id}", tags=["layouts"], responses=responses(rows.PaneWithChain, missing=True))
 async def show_pane(request: Request, pane_id: Id, query: Annotated[PaneQuery, Query()]) -> Response:
     """One pane."""
-    models = await _models(request, query)
+    models = await _models(request, query, "panes")
     pane = await models.pane(pane_id, include_predecessor_chain=query.include_predecessor_chain)
     if pane is None:
         raise Rejection("managed_pane_not_found", f"no pane {pane_id}", pane_id=pane_id)
@@ -86,7 +86,7 @@ async def show_pane(request: Request, pane_id: Id, query: Annotated[PaneQuery, Q
 @v1.get("/agents", tags=["layouts"], responses=responses(rows.AgentPage))
 async def list_agents(request: Request, query: Annotated[AgentsQuery, Query()]) -> Response:
     """Panes that are registered as agents."""
-    models = await _models(request, query)
+    models = await _models(request, query, "agents")
     return page_response(await models.agents(**query.arguments()))
 
 
@@ -96,7 +96,7 @@ async def list_agents(request: Request, query: Annotated[AgentsQuery, Query()]) 
 @v1.get("/events", tags=["log"], responses=responses(rows.EventPage))
 async def list_events(request: Request, query: Annotated[EventsQuery, Query()]) -> Response:
     """The audit query: recorded events that meet every condition given."""
-    models = await _models(request, query)
+    models = await _models(request, query, "events")
     return page_response(await models.events(**query.arguments()))
 
 
@@ -143,7 +143,7 @@ async def _stream_start(request: Request, query: StreamQuery) -> int:
 @v1.get("/projections", tags=["log"], responses=responses(rows.ProjectionPage))
 async def list_projections(request: Request, query: Annotated[Reading, Query()]) -> Response:
     """How far each read model is, and why it stopped if it did. `position` is the log's end."""
-    models = await _models(request, query)
+    models = await _models(request, query, None)
     items = await models.projections()
     position = await services_of(request).last_position()
     return json_response({"items": items, "next_cursor": None, "position": position})
@@ -189,10 +189,10 @@ def status_of(outcome: Mapping[str, Any]) -> int:
     return 200 if outcome["status"] == "accepted" else http_status(outcome["error"]["code"])
 
 
-@v1.get("/commands/{command_id}", tags=["commands"], responses=responses(rows.Outcome, missing=True))
+@v1.get("/commands/{command_id}", tags=["commands"], responses=responses(rows.RecordedOutcome, missing=True))
 async def show_outcome(request: Request, command_id: Id, query: Annotated[Reading, Query()]) -> Response:
     """The outcome of a recorded command, accepted or rejected."""
-    models = await _models(request, query)
+    models = await _models(request, query, "commands")
     outcome = await models.command(command_id)
     if outcome is None:
         raise Rejection("command_not_found", f"no outcome of command {command_id} is recorded", command_id=command_id)

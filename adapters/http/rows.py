@@ -104,6 +104,17 @@ REJECTED: dict[str, Any] = {
     "position": 1234,
 }
 
+PROJECTION: dict[str, Any] = {
+    "name": "layouts",
+    "state": "running",
+    "position": 1234,
+    "lag": 0,
+    "stalled_s": 0.0,
+    "reason": None,
+    "stopped_event": None,
+    "stopped_position": None,
+}
+
 ItemT = TypeVar("ItemT")
 
 
@@ -218,14 +229,18 @@ class RecordedEvent(Row):
 
 
 class Projection(Row):
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"name": "layouts", "state": "running", "position": 1234, "reason": None}]}
-    )
+    """How far one read model is."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [PROJECTION]})
 
     name: str
     state: Literal["running", "behind", "stopped"]
     position: int = Field(ge=0)
-    reason: str | None = Field(None, description="Why it stopped, and at which event.")
+    lag: int = Field(ge=0, description="Events of the log that it has not taken.")
+    stalled_s: float = Field(ge=0, description="Seconds since it moved last, while it lags.")
+    reason: str | None = Field(description="Why it is held up or stopped.")
+    stopped_event: str | None
+    stopped_position: int | None
 
 
 class PageOf(BaseModel, Generic[ItemT]):
@@ -279,6 +294,22 @@ class Outcome(BaseModel):
     error: Failure | None = Field(None, description="Of a rejected command.")
     position: int = Field(ge=0)
     replay: bool | None = Field(None, description="The command, or its idempotency key, had been decided before.")
+
+
+class RecordedOutcome(Outcome):
+    """The outcome as the log tells it, with who asked and what was recorded."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {**OUTCOME, "id": COMMAND_ID, "actor": "host", "event_types": ["agenttower.layout.created.v1"]}
+            ]
+        }
+    )
+
+    id: str
+    actor: str
+    event_types: list[str]
 
 
 class ReadinessCheck(Row):

@@ -34,7 +34,8 @@ class Page(Protocol):
 
 
 class ReadModels(Protocol):
-    """The queries. They raise `Rejection` (`validation_failed` for a bad cursor); None stands for not found."""
+    """The queries. They raise `Rejection` (`validation_failed` for a bad cursor) and `DatabaseTrouble`; None stands
+    for not found."""
 
     async def layouts(self, *, container_id: str | None, state: str | None, limit: int, cursor: str | None) -> Page: ...
 
@@ -46,7 +47,7 @@ class ReadModels(Protocol):
 
     async def pane(self, pane_id: str, /, *, include_predecessor_chain: bool) -> Row | None: ...
 
-    async def agents(self, *, limit: int, cursor: str | None) -> Page: ...
+    async def agents(self, *, container_id: str | None, state: str | None, limit: int, cursor: str | None) -> Page: ...
 
     async def events(
         self,
@@ -67,8 +68,8 @@ class ReadModels(Protocol):
 
     async def projections(self) -> Sequence[Row]: ...
 
-    async def wait_for(self, position: int, timeout_s: float) -> None:
-        """Until the read model reflects `position`; `read_model_behind` past the deadline."""
+    async def wait_for(self, position: int, timeout_s: float, *, model: str | None) -> None:
+        """Until the read model `model` (all of them when None) reflects `position`, else `read_model_behind`."""
         ...
 
 
