@@ -98,6 +98,7 @@ async def connect(
                 **options,
             )
     except (errors.Error, OSError, TimeoutError, ValueError) as error:
+        await client.abandon()
         where = ", ".join(without_credentials(server) for server in servers)
         why = without_credentials(str(error)) or type(error).__name__
         raise BrokerProblem(f"cannot connect to the broker at {where}: {why}") from None

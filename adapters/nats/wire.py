@@ -193,6 +193,13 @@ class WireClient(Client):
         self.settled = True
         self.options["allow_reconnect"] = True
 
+    async def abandon(self) -> None:
+        """Close the socket of a first connection that failed; nothing else was started."""
+        if self._transport is not None:
+            self._transport.close()
+            with contextlib.suppress(OSError):
+                await self._transport.wait_closed()
+
     @property
     def server(self) -> dict[str, Any]:
         """What the broker said about itself (INFO): version, jetstream, max_payload."""
