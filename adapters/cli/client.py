@@ -7,11 +7,12 @@ import http.client
 import json
 import socket
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 from urllib.parse import urlencode, urlsplit
 
 from adapters.cli.failures import Failure, no_tower, rejected
 from adapters.cli.place import NATS_FILE, TOKEN_FILE, Place, Running
+from adapters.system import SystemClock, SystemIds
 
 ANSWER_TIMEOUT_S: Final = 30.0
 PAGE: Final = 200
@@ -45,7 +46,7 @@ class Queries:
         self._port = address.port or 80
         self._connection: http.client.HTTPConnection | None = None
 
-    def __enter__(self) -> "Queries":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exc: object) -> None:
@@ -56,16 +57,16 @@ class Queries:
             self._connection.close()
             self._connection = None
 
-    def ask(self, path: str, *, method: str = "GET", body: object = None, **query: object) -> Answer:
+    def ask(
+        self, path: str, query: Mapping[str, object] | None = None, *, method: str = "GET", body: object = None
+    ) -> Answer:
         """One request, whatever its status. Raises `Failure` when the tower does not answer."""
         for attempt in (1, 2):
             kept = self._connection is not None
-            connection = self._connection or http.client.HTTPConnection(
-                self._host, self._port, timeout=self._timeout_s
-            )
+            connection = self._connection or http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
             self._connection = connection
             try:
-                connection.request(method, self._target(path, query), self._encoded(body), self._headers(body))
+                connection.request(method, self._target(path, query or {}), self._encoded(body), self._headers(body))
                 response = connection.getresponse()
                 text = response.read().decode("utf-8", "replace")
             except (OSError, http.client.HTTPException) as error:
@@ -81,7 +82,7 @@ class Queries:
 
     def get(self, path: str, **query: object) -> Any:
         """The body of a successful GET. Raises `Failure` with the tower's code otherwise."""
-        return self.checked(self.ask(path, **query))
+        return self.checked(self.ask(path, query))
 
     def post(self, path: str, body: object) -> Any:
         return self.checked(self.ask(path, method="POST", body=body))
@@ -106,22 +107,32 @@ class Queries:
             if not cursor:
                 return
 
-    def stream(self, *, after: int | None, idle_s: float | None = None, **query: object) -> Iterator[ServerEvent]:
+    def stream(
+        self, query: Mapping[str, object] | None = None, *, after: int | None, timeout_s: float | None = None
+    ) -> Iterator[ServerEvent]:
         """Events after a position (None: from now on) as they are recorded, for ever.
 
-        Raises `TimeoutError` when nothing, not even a heartbeat, came for `idle_s`, `Failure` when the tower ends.
+        Raises `TimeoutError` after `timeout_s` in all, `Failure` when the tower ends the stream.
         """
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=idle_s)
+        clock = SystemClock()
+        ends = None if timeout_s is None else clock.monotonic() + timeout_s
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout_s)
         headers = {**self._headers(None), "Accept": "text/event-stream"}
         if after is not None:
             headers["Last-Event-ID"] = str(after)
         try:
-            connection.request("GET", self._target("/v1/events/stream", query), headers=headers)
+            connection.request("GET", self._target("/v1/events/stream", query or {}), headers=headers)
+            stream = connection.sock
             response = connection.getresponse()
             if response.status != 200:
                 text = response.read().decode("utf-8", "replace")
                 self.checked(Answer(response.status, _decoded(text, response.headers.get_content_type())))
-            yield from _server_events(response)
+            for event in _server_events(response):
+                if event is not None:
+                    yield event
+                if ends is not None:
+                    # Never 0, which would mean not to block at all.
+                    stream.settimeout(max(0.001, ends - clock.monotonic()))
         except TimeoutError:
             raise
         except (OSError, http.client.HTTPException) as error:
@@ -160,19 +171,21 @@ def _decoded(text: str, content_type: str) -> Any:
         return text
 
 
-def _server_events(response: http.client.HTTPResponse) -> Iterator[ServerEvent]:
+def _server_events(response: http.client.HTTPResponse) -> Iterator[ServerEvent | None]:
+    """The events of a `text/event-stream`; None after every other line, so that the caller can look at the time."""
     position, data = 0, []
     for raw in response:
         line = raw.decode("utf-8", "replace").rstrip("\r\n")
-        if not line:
-            if data:
-                event = json.loads("\n".join(data))
-                yield ServerEvent(position or int(event.get("position", 0)), event)
+        if not line and data:
+            event = json.loads("\n".join(data))
+            yield ServerEvent(position or int(event.get("position", 0)), event)
             data = []
-        elif line.startswith("data:"):
+            continue
+        if line.startswith("data:"):
             data.append(line[5:].lstrip())
         elif line.startswith("id:") and line[3:].strip().isdigit():
             position = int(line[3:])
+        yield None
 
 
 def command(
@@ -188,17 +201,17 @@ def command(
     """Ask for `noun.verb` and wait for the outcome: the whole outcome when accepted, `Failure` when rejected."""
     import asyncio
 
-    from adapters.nats.client import CommandClient, NoTower
+    from adapters.nats.client import AskError, CommandClient, NoTower
     from adapters.nats.connection import BrokerProblem, connect
-    from adapters.nats.wire import NoAnswer
 
+    quiet_logs()
     url = place.secret(NATS_FILE)
     given = {key: value for key, value in data.items() if value is not None}
 
     async def ask() -> Row:
         connection = await connect(url, name="agenttower-cli")
         try:
-            client = CommandClient(connection, running.node)
+            client = CommandClient(connection, running.node, ids=SystemIds())
             return await client.ask(noun, verb, given, idempotency_key=idempotency_key, timeout_s=timeout_s)
         finally:
             await connection.close()
@@ -207,8 +220,21 @@ def command(
         outcome = asyncio.run(ask())
     except NoTower as error:
         raise no_tower(place.home, running.node) from error
-    except (BrokerProblem, NoAnswer) as error:
-        raise Failure(f"the command got no answer: {error}", "`agenttower status` says whether the tower runs") from error
+    except (AskError, BrokerProblem) as error:
+        raise Failure(str(error), "`agenttower doctor` may say why") from error
     if outcome["status"] != "accepted":
         raise rejected(outcome["error"])
     return outcome
+
+
+def quiet_logs() -> None:
+    """Keep the log lines of the adapters off stdout, which is for what was asked for."""
+    import logging
+    import sys
+
+    import structlog
+
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

@@ -44,14 +44,13 @@ class Cli:
 
 
 def register(app: typer.Typer, name: str, **settings: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make `function(cli, …options)` a command that also takes --home and --node, and ends in exit code 1 on failure."""
+    """Make `function(cli, …options)` a command that also takes --home and --node; a failure is exit code 1."""
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         signature = inspect.signature(function)
         hints = typing.get_type_hints(function, include_extras=True)
         own = [
-            parameter.replace(annotation=hints[parameter.name])
-            for parameter in list(signature.parameters.values())[1:]
+            parameter.replace(annotation=hints[parameter.name]) for parameter in list(signature.parameters.values())[1:]
         ]
         shared = [
             inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
@@ -75,7 +74,7 @@ def register(app: typer.Typer, name: str, **settings: Any) -> Callable[[Callable
             context,
         ]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        run.__signature__ = signature.replace(parameters=parameters, return_annotation=None)  # pyright: ignore[reportFunctionMemberAccess]
+        run.__signature__ = signature.replace(parameters=parameters, return_annotation=None)
         app.command(name, **settings)(run)
         return function
 

@@ -8,9 +8,7 @@ from typing import Any, Final
 class Failure(Exception):
     """`message` says what was wrong and where, `hint` what to do; `code` is the tower's error code, if it has one."""
 
-    def __init__(
-        self, message: str, hint: str = "", *, code: str = "", details: dict[str, Any] | None = None
-    ) -> None:
+    def __init__(self, message: str, hint: str = "", *, code: str = "", details: dict[str, Any] | None = None) -> None:
         super().__init__(message)
         self.message: Final = message
         self.hint: Final = hint

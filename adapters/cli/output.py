@@ -10,9 +10,14 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from adapters.cli.client import PAGE
+from adapters.system import SystemClock
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
+
+    from adapters.cli.client import Queries
 
 SHORT: Final = 8
 PIPE_WIDTH: Final = 100_000
@@ -66,11 +71,47 @@ def state(name: str | None) -> "Text":
     return Text(name or "-", style=STATE_STYLES.get(name or "", ""))
 
 
+def container(identifier: str | None) -> str:
+    """`host`, or the usual 12 digits of a container."""
+    return identifier[:12] if identifier else "-"
+
+
+def now() -> datetime:
+    return SystemClock().now()
+
+
+def page(queries: "Queries", path: str, *, limit: int, **query: object) -> dict[str, Any]:
+    """Up to `limit` rows of a list in the form of one page; longer than the tower's pages are, where asked for."""
+    whole: dict[str, Any] = {"items": [], "next_cursor": None, "position": 0}
+    while True:
+        left = limit - len(whole["items"])
+        found = queries.get(path, limit=min(PAGE, left), cursor=whole["next_cursor"], **query)
+        whole = {**found, "items": [*whole["items"], *found["items"]]}
+        if not whole["next_cursor"] or len(whole["items"]) >= limit:
+            return whole
+
+
+def more(found: dict[str, Any]) -> None:
+    if found.get("next_cursor"):
+        note(f"There are more than these {len(found['items'])}: --limit shows them.")
+
+
 def age(then: str | datetime | None, now: datetime) -> str:
     """How long ago, in one unit: `12 s ago`, `5 min ago`, `3 h ago`, `8 d ago`."""
     if then is None:
         return "-"
     return f"{duration((now - when(then)).total_seconds())} ago"
+
+
+def made_at(identifier: str) -> datetime | None:
+    """When a UUIDv7 was made, from its first 48 bits; None for any other id."""
+    digits = identifier.replace("-", "")
+    if len(digits) != 32 or digits[12] != "7":
+        return None
+    try:
+        return datetime.fromtimestamp(int(digits[:12], 16) / 1000, UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def duration(seconds: float) -> str:

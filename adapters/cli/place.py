@@ -17,7 +17,7 @@ NATS_FILE: Final = "nats.url"
 
 
 class Running(NamedTuple):
-    """A tower that runs, from `tower.json`: `http` and `nats` are URLs, `tmux` a socket path. `since` in Unix seconds."""
+    """A tower, from `tower.json`: `http` and `nats` are URLs, `tmux` is a socket path, `since` Unix seconds."""
 
     pid: int
     node: str
@@ -53,8 +53,8 @@ class Place(NamedTuple):
             text = self.tower_file.read_text(encoding="utf-8")
             since = self.tower_file.stat().st_mtime
             fields: dict[str, Any] = json.loads(text)
-            names = ("node", "http", "nats", "tmux")
-            return Running(int(fields["pid"]), *(str(fields[name]) for name in names), since)
+            node, http, nats, tmux = (str(fields[name]) for name in ("node", "http", "nats", "tmux"))
+            return Running(int(fields["pid"]), node, http, nats, tmux, since)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -70,7 +70,9 @@ class Place(NamedTuple):
         try:
             return (self.home / name).read_text(encoding="utf-8").strip()
         except OSError as error:
-            raise Failure(f"{self.home / name} cannot be read: {error.strerror}", "run this as the tower's user") from error
+            raise Failure(
+                f"{self.home / name} cannot be read: {error.strerror}", "run this as the tower's user"
+            ) from error
 
 
 def alive(pid: int) -> bool:

@@ -1,0 +1,70 @@
+"""What the shell offers when Tab is pressed: quick, and silent when there is nothing to offer.
+
+A running tower is asked with a short deadline; no tower, no answer or a faulty setting offers nothing.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import typer
+
+from adapters.cli.client import Queries, Row
+from adapters.cli.failures import Failure
+from adapters.cli.output import short
+from adapters.cli.place import find
+
+DEADLINE_S: Final = 0.5
+MOST: Final = 100
+"""Rows asked for at most: a list longer than this helps nobody."""
+
+Offer = list[tuple[str, str]]
+
+
+def templates(incomplete: str) -> Offer:
+    """Built-in templates, and the operator's files."""
+    from adapters.paths import default_config_dir
+    from domain.layouts.templates import BUILT_IN
+
+    offered = {name: f"{len(template.panes)} panes" for name, template in BUILT_IN.items()}
+    for file in sorted((default_config_dir() / "templates").glob("*.yaml")):
+        offered.setdefault(file.stem, "a template of yours")
+    return [(name, text) for name, text in offered.items() if name.startswith(incomplete)]
+
+
+def layouts(context: typer.Context, incomplete: str) -> Offer:
+    rows = _rows(context, "/v1/layouts")
+    return _ids(rows, incomplete, lambda row: f"{row.get('tmux_session_name')} ({row['state']})")
+
+
+def panes(context: typer.Context, incomplete: str) -> Offer:
+    rows = _rows(context, "/v1/panes")
+    return _ids(rows, incomplete, lambda row: f"{row.get('label')} ({row['state']})")
+
+
+def containers(incomplete: str) -> Offer:
+    return [("host", "this machine")] if "host".startswith(incomplete) else []
+
+
+def _ids(rows: list[Row], incomplete: str, describe: Callable[[Row], str]) -> Offer:
+    if not incomplete:
+        return [(short(row["id"]), describe(row)) for row in rows]
+    by_end = [(short(row["id"]), describe(row)) for row in rows if short(row["id"]).startswith(incomplete)]
+    by_start = [(row["id"], describe(row)) for row in rows if row["id"].startswith(incomplete)]
+    return by_end + by_start
+
+
+def _rows(context: typer.Context, path: str) -> list[Row]:
+    def given(name: str) -> Iterator[str]:
+        for params in (context.params, context.find_root().params):
+            if params.get(name):
+                yield str(params[name])
+
+    try:
+        place = find(next(given("home"), None), next(given("node"), None))
+        running = place.running()
+        if running is None:
+            return []
+        with Queries(place, running, timeout_s=DEADLINE_S) as queries:
+            return [row for row in queries.items(path, most=MOST) if row["state"] != "removed"]
+    except (Failure, OSError, KeyError, TypeError):
+        return []

@@ -1,0 +1,60 @@
+"""The command line `agenttower`: what there is, and where each command is written."""
+
+import importlib
+from typing import Annotated, Final
+
+import typer
+
+from adapters.cli.command import HomeOption, NodeOption
+
+GROUPS: Final = {
+    "layout": "Create, list, show and remove managed tmux layouts.",
+    "pane": "List, show, remove and recreate panes; read their logs; attach to them.",
+    "agent": "The registry of agents.",
+    "events": "Ask the event log, or follow it.",
+    "audit": "Verify the event log.",
+    "projections": "The read models: how far they are, and how to rebuild them.",
+}
+
+MODULES: Final = ("up", "demo", "status", "doctor", "layouts", "panes", "agents", "events", "audit", "projections")
+"""Each has `add(app, groups)`. They load what they need when they run, so that `--help` stays quick."""
+
+
+def build() -> typer.Typer:
+    app = typer.Typer(
+        name="agenttower",
+        help="An event-sourced control plane for fleets of coding agents in tmux.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    @app.callback()
+    def shared(
+        home: HomeOption = None,
+        node: NodeOption = None,
+        version: Annotated[
+            bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+        ] = False,
+    ) -> None:
+        """An event-sourced control plane for fleets of coding agents in tmux."""
+
+    groups = {name: typer.Typer(help=text, no_args_is_help=True) for name, text in GROUPS.items()}
+    for name in MODULES:
+        importlib.import_module(f"adapters.cli.{name}").add(app, groups)
+    for name, group in groups.items():
+        app.add_typer(group, name=name)
+    return app
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("agenttower"))
+        raise typer.Exit
+
+
+def main() -> None:
+    build()()

@@ -1,0 +1,77 @@
+"""Naming a layout or a pane on the command line: an id, the beginning or the end of one, or a name.
+
+A layout also goes by its tmux session, a pane by its label or `session/label`. What stands for several things is
+refused with the list of them, whatever the command.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from adapters.cli.client import Queries, Row
+from adapters.cli.failures import Failure
+from adapters.cli.output import short
+
+SHOWN: Final = 8
+"""Candidates named in the message about an ambiguous reference."""
+
+
+def layout_id(queries: Queries, reference: str) -> str:
+    """The one layout that `reference` names. A session name prefers the layout that is not removed."""
+    rows = list(queries.items("/v1/layouts"))
+    found = _by_id(rows, reference)
+    if not found:
+        named = [row for row in rows if row.get("tmux_session_name") == reference]
+        found = [row for row in named if row["state"] != "removed"] or named
+    if not found:
+        raise Failure(
+            f"no layout has an id that begins or ends with {reference!r}, nor that session name",
+            "`agenttower layout list` shows the layouts there are",
+            code="managed_layout_not_found",
+            details={"layout_id": reference},
+        )
+    return _only(found, reference, "layouts", lambda row: f"{short(row['id'])} {row.get('tmux_session_name')}")["id"]
+
+
+def pane_id(queries: Queries, reference: str) -> str:
+    """The one pane that `reference` names. A label prefers the living pane, then the newest of its chain."""
+    return pane(queries, reference)["id"]
+
+
+def pane(queries: Queries, reference: str) -> Row:
+    rows = list(queries.items("/v1/panes"))
+    found = _by_id(rows, reference)
+    if not found:
+        found = _by_label(queries, rows, reference)
+    if not found:
+        raise Failure(
+            f"no pane has an id that begins or ends with {reference!r}, nor that label",
+            "`agenttower pane list` shows the panes there are",
+            code="managed_pane_not_found",
+            details={"pane_id": reference},
+        )
+    return _only(found, reference, "panes", lambda row: f"{short(row['id'])} {row.get('label')} {row['state']}")
+
+
+def _by_id(rows: Sequence[Row], reference: str) -> list[Row]:
+    wanted = reference.lower().strip()
+    exact = [row for row in rows if row["id"] == wanted]
+    return exact or [row for row in rows if wanted and (row["id"].startswith(wanted) or row["id"].endswith(wanted))]
+
+
+def _by_label(queries: Queries, rows: Sequence[Row], reference: str) -> list[Row]:
+    session, _, label = reference.rpartition("/")
+    named = [row for row in rows if row.get("label") == label]
+    if session:
+        layouts = {row["id"] for row in queries.items("/v1/layouts") if row.get("tmux_session_name") == session}
+        named = [row for row in named if row.get("layout_id") in layouts]
+    superseded = {row.get("predecessor_id") for row in rows}
+    present = [row for row in named if row["id"] not in superseded]
+    return [row for row in present if row["state"] != "removed"] or present
+
+
+def _only(found: Sequence[Row], reference: str, what: str, describe: Callable[[Row], Any]) -> Row:
+    if len(found) == 1:
+        return found[0]
+    shown = "; ".join(str(describe(row)) for row in found[:SHOWN])
+    more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    raise Failure(f"{reference!r} stands for {len(found)} {what}: {shown}{more}", "give more of the id")

@@ -1,0 +1,96 @@
+"""`agenttower status`: the running tower at a glance."""
+
+from collections import Counter
+from typing import Any
+
+import typer
+
+from adapters.cli import output
+from adapters.cli.client import Queries
+from adapters.cli.command import Cli, Json, register
+
+STATES = ("creating", "degraded", "ready", "failed")
+
+
+def add(app: typer.Typer, _groups: dict[str, typer.Typer]) -> None:
+    register(app, "status")(status)
+
+
+def status(cli: Cli, as_json: Json = False) -> None:
+    """Show the running tower: where it is, how far its read models are, what it looks after."""
+    found = gather(cli)
+    if as_json:
+        output.say_json(found)
+        return
+    _print(found)
+
+
+def gather(cli: Cli) -> dict[str, Any]:
+    """Everything that `status` shows. Raises `Failure` when no tower runs."""
+    queries, running = cli.queries, cli.running
+    ready = queries.ask("/readyz").body
+    projections = queries.get("/v1/projections")
+    return {
+        **running.as_json(),
+        "home": str(cli.place.home),
+        "uptime_s": round(max(0.0, output.now().timestamp() - running.since), 1),
+        "ready": bool(isinstance(ready, dict) and ready.get("ready")),
+        "checks": ready.get("checks", {}) if isinstance(ready, dict) else {},
+        "position": projections["position"],
+        "projections": projections["items"],
+        "layouts": _by_state(queries, "/v1/layouts"),
+        "panes": _by_state(queries, "/v1/panes"),
+    }
+
+
+def _by_state(queries: Queries, path: str) -> dict[str, int]:
+    """How many rows are in each state but `removed`, which stand at the end of the list and may be very many."""
+    counts: Counter[str] = Counter()
+    for row in queries.items(path):
+        if row["state"] == "removed":
+            break
+        counts[row["state"]] += 1
+    return {state: counts[state] for state in STATES}
+
+
+def _print(found: dict[str, Any]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    out = output.console()
+    if found["ready"]:
+        ready = Text("ready", style="green")
+    else:
+        reasons = [f"{name}: {check.get('reason')}" for name, check in found["checks"].items() if not check.get("ok")]
+        ready = Text("not ready: " + ("; ".join(reasons) or "it does not say why"), style="red")
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True, style="bold")
+    grid.add_column(overflow="fold")
+    grid.add_row("tower", Text.assemble(f"node {found['node']}, pid {found['pid']}, ", ready))
+    grid.add_row("uptime", output.duration(found["uptime_s"]))
+    for name in ("http", "nats", "tmux", "home"):
+        grid.add_row({"nats": "broker"}.get(name, name), found[name])
+    grid.add_row("log", f"{found['position']} events")
+    for name in ("layouts", "panes"):
+        grid.add_row(name, _counts(found[name]))
+    output.write(grid, out)
+    if found["projections"]:
+        output.say()
+        output.table(PROJECTION_COLUMNS, [projection_cells(row, found["position"]) for row in found["projections"]])
+
+
+PROJECTION_COLUMNS = ("READ MODEL", "STATE", "POSITION", "LAG", "REASON")
+
+
+def projection_cells(row: dict[str, Any], end: int) -> tuple[Any, ...]:
+    """One row of `PROJECTION_COLUMNS`; `end` is the log's last position."""
+    lag = row.get("lag", max(0, end - row["position"]))
+    return row["name"], output.state(row["state"]), row["position"], lag, row.get("reason") or "-"
+
+
+def _counts(counts: dict[str, int]) -> Any:
+    from rich.text import Text
+
+    said = Text("none")
+    parts = [Text.assemble(f"{count} ", output.state(state)) for state, count in counts.items() if count]
+    return Text(", ").join(parts) if parts else said
