@@ -55,7 +55,7 @@ format: .venv ## write the style that `check` asks for
 
 .PHONY: schemas
 schemas: .venv ## write schemas/ anew from the types
-	@$(BIN)/python -m adapters.cli.schemas
+	@$(BIN)/python -m adapters.schemas
 
 .PHONY: $(CHECKS)
 check-format:
@@ -69,7 +69,7 @@ check-imports:
 check-tidy:
 	@$(BIN)/pytest -q -p no:cacheprovider tests/tidy/test_tidy.py
 check-schemas:
-	@$(BIN)/python -m adapters.cli.schemas --check
+	@$(BIN)/python -m adapters.schemas --check
 check-compose:
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
 	@if docker compose version >/dev/null 2>&1; then docker compose --file compose.yaml config --quiet; fi
