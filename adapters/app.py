@@ -8,48 +8,31 @@ import asyncio
 import contextlib
 import os
 import secrets
-import socket
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
 
 import msgspec
 import structlog
 
+from adapters.engine import Connections, Engine, Parts
 from adapters.files.atomic import write_private
-from adapters.files.launching import BuiltInProfiles, BuiltInTemplates
-from adapters.files.snapshots import FileSnapshots
-from adapters.files.vault import FileVault
+from adapters.http.app import create_app
+from adapters.http.readiness import Readiness
+from adapters.http.server import HttpServer, bind
+from adapters.http.services import HttpServices
 from adapters.nats.broker import EmbeddedBroker
 from adapters.nats.connection import check_broker, connect, without_credentials
-from adapters.nats.doors import DurableDoor, PingDoor, Pong, RequestDoor, ask_ping
-from adapters.nats.log import JetStreamLog
-from adapters.nats.outcomes import InboxOutcomes
+from adapters.nats.doors import ask_ping
 from adapters.nats.streams import ensure_streams
-from adapters.nats.timers import BrokerTimers
-from adapters.nats.wire import WireClient
 from adapters.settings import Settings
+from adapters.sql import open_database
 from adapters.system import SystemClock, SystemIds
-from adapters.tmux.address import Address
-from adapters.tmux.terminals import TmuxTerminals, tmux_version
-from domain.layouts.commands import PaneSweep
-from handlers.asking import Asker
-from handlers.effects.follow_ups import FollowUps
-from handlers.effects.spawning import Spawning
-from handlers.effects.stages import LogPaths, Stages
-from handlers.effects.sweeping import Sweeping
-from handlers.effects.watching import Watching
-from handlers.facts import FactFinder
-from handlers.inbox import Inbox
-from handlers.recovery import Recovery
-from handlers.writer import Writer
-
-STAGES_END_S: Final = 10.0
-"""How long a clean stop waits for the stages under way."""
-
-PURGE_INTERVAL_S: Final = 60.0
+from adapters.telemetry import Metrics
+from adapters.tmux.terminals import tmux_version
+from projections.ports import DatabaseTrouble
+from projections.projector import Projector
+from projections.read_models import ReadModels
 
 _log = structlog.get_logger("tower")
 
@@ -62,14 +45,6 @@ class TowerInfo(msgspec.Struct, frozen=True, kw_only=True):
     http: str
     nats: str
     tmux: str
-
-
-class Connections(msgspec.Struct, frozen=True):
-    """`tower` may do everything; `answers` may publish to inboxes and outcomes only. `operator_url` has credentials."""
-
-    tower: WireClient
-    answers: WireClient
-    operator_url: str
 
 
 class CannotStart(Exception):
@@ -85,28 +60,55 @@ async def run_tower(
     """Run a tower until `stop` is set. Raises `CannotStart`, `SteppedDown`, or what ended a part of it."""
     stop = stop or asyncio.Event()
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    await tmux_version()
     async with AsyncExitStack() as stack:
-        await tmux_version()
+        listening = bind(settings.http_host, settings.http_port)
+        stack.callback(listening.close)
         connections = await _connect(settings, stack)
-        engine = Engine(settings, connections)
+        metrics = Metrics()
+        engine = Engine(settings, connections, metrics)
         stack.push_async_callback(engine.terminals.close)
+        database = open_database(settings.database_url, node=settings.node)
+        stack.push_async_callback(database.close)
         async with Parts() as parts:
+            projector = Projector(database, engine.log)
+            with contextlib.suppress(DatabaseTrouble):
+                await projector.prepare()
+            parts.own(projector.run(), "projector")
             await engine.start(parts)
-            info = TowerInfo(
-                pid=os.getpid(),
-                node=settings.node,
-                http="",
-                nats=without_credentials(connections.operator_url),
-                tmux=str(settings.tmux_socket),
-            )
-            with _announced(settings.home, info, connections.operator_url):
+            read_models = ReadModels(database, projector.progress, engine.log.last_position)
+            services = _services(settings, engine, read_models, metrics)
+            async with HttpServer(create_app(services), listening) as http:
+                info = TowerInfo(
+                    pid=os.getpid(),
+                    node=settings.node,
+                    http=http.url,
+                    nats=without_credentials(connections.operator_url),
+                    tmux=str(settings.tmux_socket),
+                )
                 await engine.open_doors(parts)
-                _log.info("ready", node=settings.node, http=info.http)
-                if on_ready is not None:
-                    on_ready(info)
-                await stop.wait()
-                _log.info("stopping", node=settings.node)
-                await engine.stop()
+                with _announced(settings.home, info, connections.operator_url):
+                    _log.info("ready", http=info.http)
+                    if on_ready is not None:
+                        on_ready(info)
+                    await stop.wait()
+                    _log.info("stopping")
+                    await engine.stop()
+
+
+def _services(settings: Settings, engine: Engine, read_models: ReadModels, metrics: Metrics) -> HttpServices:
+    return HttpServices(
+        read_models=read_models,
+        ask=engine.asker.ask,
+        ids=SystemIds(),
+        follow=engine.log.follow,
+        last_position=engine.log.last_position,
+        ready=Readiness(read_models.projections, engine.log.last_position, engine.log.get, SystemClock()),
+        node=settings.node,
+        token=http_token(settings.home),
+        metrics=metrics.registry,
+        bound_host=settings.http_host,
+    )
 
 
 async def _connect(settings: Settings, stack: AsyncExitStack) -> Connections:
@@ -128,131 +130,6 @@ async def _connect(settings: Settings, stack: AsyncExitStack) -> Connections:
     if other is not None:
         raise CannotStart(f"node {settings.node} is run by another tower: pid {other.pid} on {other.host}")
     return Connections(tower, answers, urls[2])
-
-
-class Parts:
-    """The running parts of a tower: all end with the block, and the first that fails ends it with its own error."""
-
-    def __init__(self) -> None:
-        self._group = asyncio.TaskGroup()
-        self._tasks: list[asyncio.Task[None]] = []
-
-    async def __aenter__(self) -> Self:
-        await self._group.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for task in self._tasks:
-            task.cancel()
-        try:
-            await self._group.__aexit__(kind, error, trace)
-        except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from None
-
-    def own(self, part: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        task = self._group.create_task(part, name=name)
-        self._tasks.append(task)
-        return task
-
-
-class Engine:
-    """The active half of a tower: writer, effects, doors."""
-
-    def __init__(self, settings: Settings, connections: Connections) -> None:
-        clock, ids = SystemClock(), SystemIds()
-        node, home = settings.node, settings.home
-        self.instance = ids.uuid7()
-        self.inbox = Inbox()
-        self.log = JetStreamLog(connections.tower, node)
-        self.terminals = TmuxTerminals(Address(socket_path=str(settings.tmux_socket), node=node))
-        self.asker = Asker(self.inbox, ids)
-        self._follow_ups = follow_ups = FollowUps(self.inbox)
-        profiles, vault = BuiltInProfiles(), FileVault(home / "private")
-        stages = Stages(
-            follow_ups=follow_ups,
-            clock=clock,
-            profiles=profiles,
-            vault=vault,
-            log_paths=LogPaths(str(home / "logs" / "panes")),
-        )
-        self.spawning = Spawning(
-            terminals=self.terminals,
-            stages=stages,
-            follow_ups=follow_ups,
-            clock=clock,
-            launch_settle_s=settings.launch_settle,
-        )
-        self._watching = Watching(terminals=self.terminals, follow_ups=follow_ups, clock=clock)
-        outcomes = InboxOutcomes(connections.answers, node)
-        self.writer = Writer(
-            node=node,
-            instance=self.instance,
-            log=self.log,
-            inbox=self.inbox,
-            outcomes=outcomes,
-            facts=FactFinder(
-                ids=ids, templates=BuiltInTemplates(), profiles=profiles, terminals=self.terminals, vault=vault
-            ),
-            snapshot_store=FileSnapshots(home / "nodes" / node),
-            clock=clock,
-            ids=ids,
-            observers=(self.spawning, self._watching),
-        )
-        self._recovery = Recovery(
-            terminals=self.terminals,
-            follow_ups=follow_ups,
-            clock=clock,
-            instance=self.instance,
-            state=lambda: self.writer.ledger.tower,
-        )
-        self._sweeping = Sweeping(timers=BrokerTimers(connections.tower, node), inbox=self.inbox, ids=ids)
-        self._clock = clock
-        self._request_door = RequestDoor(connections.tower, node, self.inbox, outcomes)
-        self._durable_door = DurableDoor(connections.tower, node, self.inbox)
-        pong = Pong(pid=os.getpid(), host=socket.gethostname(), node=node, started_at=clock.now())
-        self._ping_door = PingDoor(connections.tower, connections.answers, pong)
-
-    async def start(self, parts: Parts) -> None:
-        """State in memory, claim, recovery, effects."""
-        await self.writer.recover()
-        await self.writer.claim(os.getpid(), socket.gethostname())
-        await self._ping_door.open()
-        self._writing = parts.own(self.writer.run(), "writer")
-        unreachable = await self._recovery.run()
-        self.spawning.start(self.writer.ledger.tower)
-        self._watching.start(self.writer.ledger.tower)
-        for part in (self.spawning, self._watching, self._sweeping):
-            parts.own(part.run(), type(part).__name__.lower())
-        if unreachable:
-            parts.own(self._recovery.retry(unreachable), "recovery")
-
-    async def open_doors(self, parts: Parts) -> None:
-        """Take commands."""
-        await self._request_door.open()
-        self._durable_door.open(self.writer.ledger.commands_at)
-        parts.own(self._purge_commands(), "purge")
-
-    async def stop(self) -> None:
-        """Stop taking commands, decide what was taken, let stages end, write the last snapshot."""
-        await self._request_door.close()
-        await self._durable_door.close()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STAGES_END_S):
-                await self.spawning.idle()
-                # Answered after everything that was taken before it.
-                await self._follow_ups.ask(self.instance, "last", PaneSweep())
-        await self._ping_door.close()
-        self._writing.cancel()
-        await asyncio.wait([self._writing])
-        await self.writer.close()
-
-    async def _purge_commands(self) -> None:
-        """The log says how far commands were read; what lies behind is not needed any more."""
-        while True:
-            await self._clock.sleep(PURGE_INTERVAL_S)
-            await self._durable_door.purge(self.writer.ledger.commands_at)
 
 
 @contextlib.contextmanager

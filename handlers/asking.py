@@ -19,10 +19,10 @@ class Asker:
 
     async def ask(
         self,
+        *,
         noun: str,
         verb: str,
         data: object,
-        *,
         idempotency_key: str | None = None,
         command_id: str | None = None,
         origin: str = HOST,

@@ -1,0 +1,177 @@
+"""The active half of a tower: writer, effects, recovery and doors, built over one pair of broker connections."""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Any, Final, Self
+
+import msgspec
+
+from adapters.files.launching import BuiltInProfiles, BuiltInTemplates
+from adapters.files.snapshots import FileSnapshots
+from adapters.files.vault import FileVault
+from adapters.nats.doors import DurableDoor, PingDoor, Pong, RequestDoor
+from adapters.nats.log import JetStreamLog
+from adapters.nats.outcomes import InboxOutcomes
+from adapters.nats.timers import BrokerTimers
+from adapters.nats.wire import WireClient
+from adapters.settings import Settings
+from adapters.system import SystemClock, SystemIds
+from adapters.telemetry import Metrics
+from adapters.tmux.address import Address
+from adapters.tmux.terminals import TmuxTerminals
+from domain.layouts.commands import PaneSweep
+from handlers.asking import Asker
+from handlers.effects.follow_ups import FollowUps
+from handlers.effects.spawning import Spawning
+from handlers.effects.stages import LogPaths, Stages
+from handlers.effects.sweeping import Sweeping
+from handlers.effects.watching import Watching
+from handlers.facts import FactFinder
+from handlers.inbox import Inbox
+from handlers.recovery import Recovery
+from handlers.writer import Writer
+
+STAGES_END_S: Final = 10.0
+"""How long a clean stop waits for the stages under way."""
+
+PURGE_INTERVAL_S: Final = 60.0
+
+
+class Connections(msgspec.Struct, frozen=True):
+    """`tower` may do everything; `answers` may publish to inboxes and outcomes only. `operator_url` has credentials."""
+
+    tower: WireClient
+    answers: WireClient
+    operator_url: str
+
+
+class Parts:
+    """The running parts of a tower: all end with the block, and the first that fails ends it with its own error."""
+
+    def __init__(self) -> None:
+        self._group = asyncio.TaskGroup()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        try:
+            await self._group.__aexit__(kind, error, trace)
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+
+    def own(self, part: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = self._group.create_task(part, name=name)
+        self._tasks.append(task)
+        return task
+
+
+class Engine:
+    """The active half of a tower: writer, effects, doors."""
+
+    def __init__(self, settings: Settings, connections: Connections, metrics: Metrics) -> None:
+        clock, ids = SystemClock(), SystemIds()
+        node, home = settings.node, settings.home
+        self.instance = ids.uuid7()
+        self.inbox = Inbox()
+        self.log = JetStreamLog(connections.tower, node)
+        self.terminals = TmuxTerminals(Address(socket_path=str(settings.tmux_socket), node=node))
+        self.asker = Asker(self.inbox, ids)
+        self._follow_ups = follow_ups = FollowUps(self.inbox)
+        profiles, vault = BuiltInProfiles(), FileVault(home / "private")
+        stages = Stages(
+            follow_ups=follow_ups,
+            clock=clock,
+            profiles=profiles,
+            vault=vault,
+            log_paths=LogPaths(str(home / "logs" / "panes")),
+        )
+        self.spawning = Spawning(
+            terminals=self.terminals,
+            stages=stages,
+            follow_ups=follow_ups,
+            clock=clock,
+            launch_settle_s=settings.launch_settle,
+        )
+        self._watching = Watching(terminals=self.terminals, follow_ups=follow_ups, clock=clock)
+        outcomes = InboxOutcomes(connections.answers, node)
+        self.writer = Writer(
+            node=node,
+            instance=self.instance,
+            log=self.log,
+            inbox=self.inbox,
+            outcomes=outcomes,
+            facts=FactFinder(
+                ids=ids, templates=BuiltInTemplates(), profiles=profiles, terminals=self.terminals, vault=vault
+            ),
+            snapshot_store=FileSnapshots(home / "nodes" / node),
+            clock=clock,
+            ids=ids,
+            observers=(self.spawning, self._watching, metrics),
+            meters=(metrics,),
+        )
+        self._recovery = Recovery(
+            terminals=self.terminals,
+            follow_ups=follow_ups,
+            clock=clock,
+            instance=self.instance,
+            state=lambda: self.writer.ledger.tower,
+        )
+        self._sweeping = Sweeping(timers=BrokerTimers(connections.tower, node), inbox=self.inbox, ids=ids)
+        self._clock = clock
+        self._metrics = metrics
+        self._request_door = RequestDoor(connections.tower, node, self.inbox, outcomes)
+        self._durable_door = DurableDoor(connections.tower, node, self.inbox)
+        pong = Pong(pid=os.getpid(), host=socket.gethostname(), node=node, started_at=clock.now())
+        self._ping_door = PingDoor(connections.tower, connections.answers, pong)
+
+    async def start(self, parts: Parts) -> None:
+        """State in memory, claim, recovery, effects."""
+        await self.writer.recover()
+        await self.writer.claim(os.getpid(), socket.gethostname())
+        await self._ping_door.open()
+        self._writing = parts.own(self.writer.run(), "writer")
+        unreachable = await self._recovery.run()
+        self._metrics.holds(self.writer.ledger.tower)
+        self.spawning.start(self.writer.ledger.tower)
+        self._watching.start(self.writer.ledger.tower)
+        for part in (self.spawning, self._watching, self._sweeping):
+            parts.own(part.run(), type(part).__name__.lower())
+        if unreachable:
+            parts.own(self._recovery.retry(unreachable), "recovery")
+
+    async def open_doors(self, parts: Parts) -> None:
+        """Take commands."""
+        await self._request_door.open()
+        self._durable_door.open(self.writer.ledger.commands_at)
+        parts.own(self._purge_commands(), "purge")
+
+    async def stop(self) -> None:
+        """Stop taking commands, decide what was taken, let stages end, write the last snapshot."""
+        await self._request_door.close()
+        await self._durable_door.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STAGES_END_S):
+                await self.spawning.idle()
+                # Answered after everything that was taken before it.
+                await self._follow_ups.ask(self.instance, "last", PaneSweep())
+        await self._ping_door.close()
+        self._writing.cancel()
+        await asyncio.wait([self._writing])
+        await self.writer.close()
+
+    async def _purge_commands(self) -> None:
+        """The log says how far commands were read; what lies behind is not needed any more."""
+        while True:
+            await self._clock.sleep(PURGE_INTERVAL_S)
+            await self._durable_door.purge(self.writer.ledger.commands_at)
