@@ -1,0 +1,242 @@
+"""The queries, each in one read transaction together with the position that its rows reflect."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+import sqlalchemy as sa
+
+from domain.envelope import Recorded
+from domain.layouts.state import MAX_GENERATIONS
+from projections import agents, commands, events, layouts
+from projections.agents import AGENTS
+from projections.event_filter import conditions
+from projections.events import EVENTS
+from projections.layouts import LAYOUTS
+from projections.paging import DEFAULT_LIMIT, Order, Page, Query
+from projections.panes import PANES
+from projections.ports import Database
+from projections.progress import Progress, behind
+from projections.projection import Projection
+from projections.rows import (
+    LAYOUT_ORDER,
+    NO_PANES,
+    PANE_ORDER,
+    Item,
+    checked_state,
+    counted,
+    filtered,
+    one,
+    pane_counts,
+    shown,
+    snapshot,
+)
+from projections.tables import indexable
+
+T = TypeVar("T")
+
+_panes: Any = PANES.table.c
+_agents: Any = AGENTS.table.c
+_events: Any = EVENTS.table.c
+
+_AGENT_ORDER: Final = Order((_agents.state_rank, _agents.container_id, _agents.label, _agents.id))
+_EVENT_ORDER: Final = Order((_events.position,))
+
+MODELS: Final = {
+    "layouts": layouts.PROJECTION,
+    "panes": layouts.PROJECTION,
+    "agents": agents.PROJECTION,
+    "events": events.PROJECTION,
+    "commands": events.PROJECTION,
+}
+"""Read model -> the projection that fills it."""
+
+
+class ReadModels:
+    """`head` tells the last position of the log. Raises `Rejection` (`validation_failed`, `read_model_behind`), and
+    `DatabaseTrouble` while the database cannot be asked."""
+
+    def __init__(self, database: Database, progress: Progress, head: Callable[[], Awaitable[int]]) -> None:
+        self._database = database
+        self._progress = progress
+        self._head = head
+
+    # --- layouts, panes, agents ------------------------------------------------------------------------------------
+
+    async def layouts(
+        self,
+        *,
+        container_id: str | None = None,
+        state: str | None = None,
+        limit: int = DEFAULT_LIMIT,
+        cursor: str | None = None,
+    ) -> Page:
+        """By state, then newest first, then id descending."""
+        filters = {"container_id": container_id, "state": checked_state(state)}
+        query = Query("layouts", LAYOUT_ORDER, filters, limit, cursor)
+        statement = query.apply(filtered(sa.select(LAYOUTS.table), filters))
+
+        def work(connection: sa.Connection) -> Page:
+            position = snapshot(connection, layouts.PROJECTION)
+            rows = connection.execute(statement).mappings().all()
+            items = [shown(row) for row in rows[: query.limit]]
+            counts = pane_counts(connection, [item["id"] for item in items])
+            return Page([i | counts.get(i["id"], NO_PANES) for i in items], query.next_cursor(rows), position)
+
+        return await self._read(layouts.PROJECTION, work)
+
+    async def layout(self, layout_id: str, /, *, include_terminal_panes: bool = False) -> Item | None:
+        """With its `panes` by slot: those that stand for a slot, and on demand those removed or recreated as well."""
+        panes = sa.select(PANES.table).where(_panes.layout_id == layout_id)
+        if not include_terminal_panes:
+            panes = panes.where(counted())
+        panes = panes.order_by(_panes.slot, _panes.chain_depth, _panes.id)
+
+        def work(connection: sa.Connection) -> Item | None:
+            snapshot(connection, layouts.PROJECTION)
+            item = one(connection, LAYOUTS.table, layout_id)
+            if item is None:
+                return None
+            counts = pane_counts(connection, [layout_id]).get(layout_id, NO_PANES)
+            return item | counts | {"panes": [shown(row) for row in connection.execute(panes).mappings()]}
+
+        return await self._read(layouts.PROJECTION, work)
+
+    async def panes(
+        self,
+        *,
+        container_id: str | None = None,
+        layout_id: str | None = None,
+        state: str | None = None,
+        limit: int = DEFAULT_LIMIT,
+        cursor: str | None = None,
+    ) -> Page:
+        """By state, layout, index in tmux (those without one last), id."""
+        filters = {"container_id": container_id, "layout_id": layout_id, "state": checked_state(state)}
+        query = Query("panes", PANE_ORDER, filters, limit, cursor)
+        return await self._page(layouts.PROJECTION, query, filtered(sa.select(PANES.table), filters), shown)
+
+    async def pane(self, pane_id: str, /, *, include_predecessor_chain: bool = False) -> Item | None:
+        """`predecessor_chain`: the panes before it, most recent first, without itself, at most 15."""
+
+        def work(connection: sa.Connection) -> Item | None:
+            snapshot(connection, layouts.PROJECTION)
+            item = one(connection, PANES.table, pane_id)
+            if item is None or not include_predecessor_chain:
+                return item
+            chain: list[Item] = []
+            before = item["predecessor_id"]
+            while before is not None and len(chain) < MAX_GENERATIONS - 1:
+                predecessor = one(connection, PANES.table, before)
+                if predecessor is None:
+                    break
+                chain.append(predecessor)
+                before = predecessor["predecessor_id"]
+            return item | {"predecessor_chain": chain}
+
+        return await self._read(layouts.PROJECTION, work)
+
+    async def agents(
+        self,
+        *,
+        container_id: str | None = None,
+        state: str | None = None,
+        limit: int = DEFAULT_LIMIT,
+        cursor: str | None = None,
+    ) -> Page:
+        """By state of the pane, container, label, id."""
+        filters = {"container_id": container_id, "state": checked_state(state)}
+        query = Query("agents", _AGENT_ORDER, filters, limit, cursor)
+        statement = filtered(sa.select(AGENTS.table).where(_agents.id.is_not(None)), filters)
+        return await self._page(agents.PROJECTION, query, statement, shown)
+
+    # --- events, commands ------------------------------------------------------------------------------------------
+
+    async def events(
+        self,
+        *,
+        kind: str | None = None,
+        id: str | None = None,  # noqa: A002
+        type: str | None = None,  # noqa: A002
+        actor: str | None = None,
+        correlation_id: str | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        after_position: int | None = None,
+        limit: int = DEFAULT_LIMIT,
+        cursor: str | None = None,
+    ) -> Page:
+        """CloudEvents with `position`, ascending. `id` is an aggregate's; `type` with or without prefix and version;
+        `since` is included, `until` is not."""
+        filters = {
+            "kind": kind,
+            "subject": id,
+            "type_name": type,
+            "actor": actor,
+            "correlation_id": correlation_id,
+            "since": since,
+            "until": until,
+            "after_position": after_position,
+        }
+        query = Query("events", _EVENT_ORDER, filters, limit, cursor)
+        statement = sa.select(_events.position, _events.payload).where(*conditions(**filters))
+        return await self._page(events.PROJECTION, query, statement, _cloud_event)
+
+    async def command(self, command_id: str, /, *, actor: str | None = None) -> Item | None:
+        """The outcome of a command as far as the log tells; `actor` tells apart origins that used the same id."""
+        wanted = _events.command_id == indexable(command_id)
+        statement = sa.select(_events.position, _events.payload).where(wanted).order_by(_events.position)
+        if actor is not None:
+            statement = statement.where(_events.actor == actor)
+
+        def work(connection: sa.Connection) -> list[Recorded]:
+            snapshot(connection, events.PROJECTION)
+            found = [events.recorded_of(position, payload) for position, payload in connection.execute(statement)]
+            # An id counts for its origin alone: the first one that used it.
+            return [recorded for recorded in found if recorded.envelope.actor == found[0].envelope.actor]
+
+        recorded = await self._read(events.PROJECTION, work)
+        return commands.outcome(command_id, recorded) if recorded else None
+
+    # --- how far ---------------------------------------------------------------------------------------------------
+
+    async def projections(self) -> list[Item]:
+        """One row a projection. `lag` is in events; `stalled_s` says how long one that lags has not moved."""
+        head, now = await self._head(), asyncio.get_running_loop().time()
+        return [status.row(head, now) for status in self._progress]
+
+    async def wait_for(self, position: int, timeout_s: float, *, model: str | None = None) -> None:
+        """Until the read model `model` (one of `MODELS`; all of them when None) reflects `position`, else
+        `read_model_behind`: past the deadline, or at once when its projection is stopped before."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        names = [status.name for status in self._progress] if model is None else [MODELS[model].name]
+        for name in names:
+            await self._progress.reached(name, position, deadline - loop.time())
+
+    async def _page(
+        self,
+        projection: Projection,
+        query: Query,
+        statement: sa.Select[*tuple[Any, ...]],
+        item: Callable[[Mapping[Any, Any]], Item],
+    ) -> Page:
+        statement = query.apply(statement)
+
+        def work(connection: sa.Connection) -> Page:
+            position = snapshot(connection, projection)
+            rows = connection.execute(statement).mappings().all()
+            return Page([item(row) for row in rows[: query.limit]], query.next_cursor(rows), position)
+
+        return await self._read(projection, work)
+
+    async def _read(self, projection: Projection, work: Callable[[sa.Connection], T]) -> T:
+        status = self._progress[projection.name]
+        if not status.serves:
+            raise behind(status, await self._head())
+        return await self._database.read(work)
+
+
+def _cloud_event(row: Mapping[Any, Any]) -> Item:
+    return events.cloud_event(row["position"], row["payload"])

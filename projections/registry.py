@@ -1,0 +1,12 @@
+"""Every projection, by name."""
+
+from typing import Final
+
+from projections import agents, events, layouts
+from projections.projection import Projection
+
+PROJECTIONS: Final[tuple[Projection, ...]] = (layouts.PROJECTION, agents.PROJECTION, events.PROJECTION)
+
+
+def find(name: str) -> Projection | None:
+    return next((projection for projection in PROJECTIONS if projection.name == name), None)
