@@ -1,0 +1,130 @@
+"""Who may ask what (layouts.md, invariant 8): a bench peer in its own container only, and nothing leaks."""
+
+import pytest
+
+from domain import catalogue
+from domain.layouts import commands as c
+from domain.messages import HOST, POLICY, TOWER, Event, Request
+from domain.node import NodeClaim, NodeClaimed
+from tests.unit.builders import (
+    BENCH,
+    OTHER_BENCH,
+    create,
+    facts,
+    failed_layout,
+    gone,
+    layout,
+    layout_moved,
+    moved,
+    recreate,
+    recreated,
+)
+from tests.unit.given import History, given
+
+CONTAINERS = (HOST, BENCH, OTHER_BENCH)
+OWN, FOREIGN = failed_layout("OWN", container=BENCH), failed_layout("FOREIGN", container=OTHER_BENCH)
+MACHINE = failed_layout("HOST")
+CLAIM = NodeClaim(node="local", instance="i", pid=1, host="h")
+
+
+def _history() -> History:
+    return given(*OWN, *FOREIGN, *MACHINE, containers=CONTAINERS)
+
+
+class TestABenchPeer:
+    def test_creates_in_its_own_container(self) -> None:
+        _history().when(create(container=BENCH), origin=BENCH, facts=facts("L", "L-m1")).then(
+            *layout("L", session="work", container=BENCH)
+        )
+
+    def test_removes_and_recreates_its_own_panes(self) -> None:
+        (
+            _history()
+            .when(c.PaneRemove(pane_id="OWN-m1"), origin=BENCH)
+            .then(moved("OWN-m1", "failed", "removed"), gone("OWN-m1"), layout_moved("OWN", "failed", "removed"))
+            .when(recreate("OWN-m1"), origin=BENCH, facts=facts("OWN-new"))
+            .then(*recreated("OWN-m1", "OWN-new", container=BENCH), layout_moved("OWN", "removed", "creating"))
+        )
+
+    def test_removes_its_own_layout(self) -> None:
+        _history().when(c.LayoutRemove(layout_id="OWN"), origin=BENCH).then(
+            moved("OWN-m1", "failed", "removed"), gone("OWN-m1"), layout_moved("OWN", "failed", "removed")
+        )
+
+    @pytest.mark.parametrize("theirs", ["FOREIGN", "HOST", "UNKNOWN"])
+    def test_learns_nothing_of_other_containers(self, theirs: str) -> None:
+        asked: list[Request] = [
+            c.LayoutRemove(layout_id=theirs),
+            c.PaneRemove(pane_id=f"{theirs}-m1"),
+            recreate(f"{theirs}-m1"),
+            recreate(f"{theirs}-m1", key="k"),
+        ]
+        for request in asked:
+            _history().when(request, origin=BENCH).then_rejected("host_only")
+
+    @pytest.mark.parametrize("container", [HOST, OTHER_BENCH, "", "unknown"])
+    def test_creates_nowhere_else(self, container: str) -> None:
+        _history().when(create(container=container), origin=BENCH).then_rejected("host_only")
+
+    def test_is_refused_before_its_idempotency_key_is_looked_at(self) -> None:
+        history = given(*layout("L", key="k"), containers=CONTAINERS)
+        history.when(create(key="k"), origin=BENCH).then_rejected("host_only")
+
+    def test_in_a_container_that_is_not_registered(self) -> None:
+        given().when(create(container=BENCH), origin=BENCH).then_rejected("container_not_found", container_id=BENCH)
+
+
+INTERNAL: dict[str, Request] = {
+    "pane.record_spawned": c.PaneRecordSpawned(pane_id="OWN-m1", tmux_pane_id="%1", tmux_pane_index=0, pid=1),
+    "pane.record_launch_settled": c.PaneRecordLaunchSettled(pane_id="OWN-m1", elapsed_ms=1),
+    "pane.record_launch_exited": c.PaneRecordLaunchExited(pane_id="OWN-m1", elapsed_ms=1),
+    "pane.register": c.PaneRegister(pane_id="OWN-m1"),
+    "pane.record_log_attached": c.PaneRecordLogAttached(pane_id="OWN-m1", path="p"),
+    "pane.record_log_failed": c.PaneRecordLogFailed(pane_id="OWN-m1", reason="r"),
+    "pane.fail": c.PaneFail(pane_id="OWN-m1", stage="registration", reason="r"),
+    "pane.record_exited": c.PaneRecordExited(pane_id="OWN-m1"),
+    "pane.record_vanished": c.PaneRecordVanished(pane_id="OWN-m1"),
+    "pane.record_cleanup_failed": c.PaneRecordCleanupFailed(pane_id="OWN-m1", reason="r"),
+    "pane.sweep": c.PaneSweep(),
+    "container.recover": c.ContainerRecover(container_id=BENCH, present_pane_ids=()),
+    "node.claim": CLAIM,
+}
+
+
+@pytest.mark.parametrize("name", sorted(INTERNAL))
+def test_what_the_tower_reports_itself_nobody_else_may(name: str) -> None:
+    assert catalogue.request_name(INTERNAL[name]) == name
+    _history().when(INTERNAL[name], origin=BENCH).then_rejected("host_only")
+
+
+def test_no_door_takes_the_towers_own_requests() -> None:
+    assert {entry.name for entry in catalogue.REQUESTS if entry.internal} >= INTERNAL.keys()
+    assert {entry.name for entry in catalogue.REQUESTS if not entry.internal} >= {
+        "layout.create",
+        "layout.remove",
+        "pane.remove",
+        "pane.recreate",
+        "pane.promote",
+    }
+
+
+@pytest.mark.parametrize("origin", ["", "Host", "HOST", "root", "b" * 63, "b" * 65, "B" * 64, "g" * 64, BENCH + "\n"])
+def test_an_origin_that_cannot_be_resolved_is_refused(origin: str) -> None:
+    history = given(containers=(HOST, origin))
+    for request in (create(container=origin), create(), c.PanePromote(), c.PaneSweep()):
+        history.when(request, origin=origin).then_rejected("host_only")
+
+
+@pytest.mark.parametrize("origin", [HOST, TOWER, POLICY])
+def test_the_operator_and_the_tower_act_everywhere(origin: str) -> None:
+    expected: tuple[Event, ...] = (
+        moved("FOREIGN-m1", "failed", "removed"),
+        gone("FOREIGN-m1"),
+        layout_moved("FOREIGN", "failed", "removed"),
+    )
+    _history().when(c.PaneRemove(pane_id="FOREIGN-m1"), origin=origin).then(*expected)
+
+
+def test_a_tower_claims_its_node() -> None:
+    history = given().when(CLAIM, origin=TOWER).then(NodeClaimed(node="local", instance="i", pid=1, host="h"))
+    assert history.state.instance == "i"
