@@ -12,14 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from adapters.tmux.address import Address
-from adapters.tmux.errors import CommandFailed, ConnectionLost
+from adapters.tmux.errors import CommandFailed, ConnectionLost, NoAnswer
 from adapters.tmux.framing import BadFraming, Block, Framer
+from adapters.tmux.process import Process
 from adapters.tmux.quoting import Command, sequence
-from handlers.ports import TerminalUnreachable
 
-_STDERR_KEPT_BYTES = 4096
-_CLOSE_GRACE_S = 1.0
-_LAST_WORDS_S = 0.1
+_LAST_WORDS_S = 1.0
 
 
 @dataclass(slots=True)
@@ -39,43 +37,33 @@ class ConnectFailed(Exception):
         self.text = text
 
 
-class ControlConnection(asyncio.SubprocessProtocol):
+class ControlConnection:
     """A `tmux -C` process attached to the tower's own small session. Made by `connect`; the owner must `close` it."""
 
     def __init__(self) -> None:
-        loop = asyncio.get_running_loop()
-        self.opened_at = loop.time()
+        self.opened_at = asyncio.get_running_loop().time()
         self._framer = Framer()
         self._requests: deque[_Request] = deque()
-        self._stderr = b""
-        self._transport: asyncio.SubprocessTransport | None = None
-        self._input: asyncio.WriteTransport | None = None
+        self._process: Process | None = None
         self._lost: str | None = None
-        self._exited = asyncio.Event()
-        self._closed = asyncio.Event()
+        self._attached = asyncio.Event()
 
     @classmethod
     async def connect(cls, address: Address, *, start_server: bool, timeout_s: float) -> "ControlConnection":
         """Attach to the control session, made when missing. Raises `ConnectFailed`; `OSError` without the program."""
+        connection = cls()
         session = address.control_session
         # Two words, so that tmux executes cat itself instead of asking the user's shell to.
-        argv = address.argv("-C", "new-session", "-A", "-s", session, "cat", "-", start_server=start_server)
-        loop = asyncio.get_running_loop()
-        _, connection = await loop.subprocess_exec(
-            cls, *argv, env=dict(address.environment), cwd=address.working_dir, start_new_session=True
+        words = ("-C", "new-session", "-A", "-s", session, "cat", "-")
+        connection._process = await Process.start(
+            address,
+            *words,
+            start_server=start_server,
+            on_output=connection._output,
+            on_end=lambda: connection._give_up("the control connection ended"),
         )
-        opening: list[Command] = [
-            ["refresh-client", "-f", "no-output"],
-            # The session goes with its last client, also when the tower is killed.
-            ["set-option", "-t", f"={session}:", "destroy-unattached", "on"],
-            ["set-option", "-t", f"={session}:", "detach-on-destroy", "on"],
-        ]
         try:
-            await connection.run(opening, timeout_s=timeout_s)
-        except (TerminalUnreachable, CommandFailed) as error:
-            exit_code, text = await connection._last_words()
-            await connection.close()
-            raise ConnectFailed(exit_code, text or str(error)) from error
+            await connection._open(session, timeout_s)
         except BaseException:
             await connection.close()
             raise
@@ -88,62 +76,77 @@ class ControlConnection(asyncio.SubprocessProtocol):
     async def run(self, commands: Sequence[Command], *, timeout_s: float | None) -> list[str]:
         """All output lines of one sequence. `CommandFailed` if a command was refused, `ConnectionLost` if unanswered.
 
-        An answer that does not come in time ends the connection: what it would still carry must not meet a later
-        request.
+        An answer that does not come in time (`NoAnswer`) ends the connection: what it would still carry must not meet
+        a later request.
         """
-        if self._lost is not None or self._input is None:
+        if self._lost is not None or self._process is None:
             raise ConnectionLost(self._lost or "not connected")
         request = _Request(f"at-{secrets.token_hex(8)}", asyncio.get_running_loop().create_future())
-        self._requests.append(request)
         lines = f"{sequence(commands)}\n{sequence([['display-message', '-p', request.token]])}\n"
-        self._input.write(lines.encode("utf-8", "surrogateescape"))
+        self._requests.append(request)
+        self._process.write(lines)
         try:
             async with asyncio.timeout(timeout_s):
                 # A cancelled request stays in the queue, so that its answer is still taken off the line.
                 return await request.answer
         except TimeoutError:
-            self._give_up(f"no answer from tmux within {timeout_s} s")
-            raise ConnectionLost(self._lost or "") from None
+            late = f"no answer from tmux within {timeout_s} s"
+            self._give_up(late)
+            raise NoAnswer(late) from None
 
     async def close(self) -> None:
         """End the client, reap its process and free its pipes. Repeatable."""
         self._give_up("closed")
-        transport = self._transport
-        if transport is None:
-            return
-        try:
-            async with asyncio.timeout(_CLOSE_GRACE_S):
-                await self._exited.wait()
-        except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                transport.kill()
-            await self._exited.wait()
-        transport.close()
-        # Bounded: a stopped server holds the other ends of the pipes, but ours are closed by now.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSE_GRACE_S):
-                await self._closed.wait()
+        if self._process is not None:
+            await self._process.close()
 
-    async def _last_words(self) -> tuple[int | None, str]:
-        """Exit code (None while it still runs) and stderr of a client that is ending."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LAST_WORDS_S):
-                await self._exited.wait()
-        exit_code = self._transport.get_returncode() if self._transport else None
-        return exit_code, self._stderr.decode("utf-8", "replace").strip()
+    async def _open(self, session: str, timeout_s: float) -> None:
+        commands: list[Command] = [
+            ["refresh-client", "-f", "no-output"],
+            # On, it would be a crash of the whole server: tmux 3.3a frees the session under clients that are leaving.
+            ["set-option", "-t", f"={session}:", "destroy-unattached", "off"],
+            ["set-option", "-t", f"={session}:", "detach-on-destroy", "on"],
+        ]
+        try:
+            # The server may read our lines before it has attached us: they would run without a client.
+            async with asyncio.timeout(timeout_s):
+                await self._attached.wait()
+            await self.run(commands, timeout_s=timeout_s)
+        except (TimeoutError, NoAnswer) as error:
+            raise ConnectFailed(None, f"no answer from tmux within {timeout_s} s") from error
+        except (ConnectionLost, CommandFailed) as error:
+            process = self._process
+            assert process is not None
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_WORDS_S):
+                    await process.exited.wait()
+            raise ConnectFailed(process.exit_code, process.said or str(error)) from error
 
     def _give_up(self, reason: str) -> None:
         if self._lost is None:
             self._lost = reason
+        self._attached.set()
         while self._requests:
             request = self._requests.popleft()
             if not request.answer.done():
                 request.answer.set_exception(ConnectionLost(self._lost))
-        if self._input is not None and not self._input.is_closing():
-            self._input.close()
+        if self._process is not None:
+            self._process.end_input()
+
+    def _output(self, data: bytes) -> None:
+        try:
+            for block in self._framer.feed(data):
+                self._block(block)
+        except BadFraming as error:
+            self._give_up(str(error))
+        if self._framer.ended:
+            self._give_up("tmux ended the control connection")
 
     def _block(self, block: Block) -> None:
-        if not block.ours or not self._requests:
+        if not block.ours:
+            self._attached.set()
+            return
+        if not self._requests:
             return
         request = self._requests[0]
         if not block.failed and block.lines == (request.token,):
@@ -158,36 +161,3 @@ class ControlConnection(asyncio.SubprocessProtocol):
             request.output += block.lines
         elif request.failure is None:
             request.failure = " ".join(block.lines)
-
-    # --- asyncio.SubprocessProtocol ---
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.SubprocessTransport)
-        self._transport = transport
-        pipe = transport.get_pipe_transport(0)
-        assert isinstance(pipe, asyncio.WriteTransport)
-        self._input = pipe
-
-    def pipe_data_received(self, fd: int, data: bytes) -> None:
-        if fd == 2:
-            self._stderr = (self._stderr + data)[-_STDERR_KEPT_BYTES:]
-            return
-        try:
-            for block in self._framer.feed(data):
-                self._block(block)
-        except BadFraming as error:
-            self._give_up(str(error))
-        if self._framer.ended:
-            self._give_up("tmux ended the control connection")
-
-    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        if fd != 2:
-            self._give_up("the control connection ended")
-
-    def process_exited(self) -> None:
-        # The server writes to our pipe itself, so the last answer may be read after the client's end.
-        asyncio.get_running_loop().call_later(_LAST_WORDS_S, self._give_up, "the control client ended")
-        self._exited.set()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._closed.set()

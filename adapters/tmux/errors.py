@@ -34,6 +34,10 @@ class ConnectionLost(TerminalUnreachable):
     """The control connection ended or was given up before the answer: the commands may or may not have run."""
 
 
+class NoAnswer(ConnectionLost):
+    """No answer in time. Asking again at once would only wait once more."""
+
+
 def of_exit(exit_code: int | None, text: str) -> TerminalError:
     """The error for a `tmux` process (or the engine in front of it) that ended with this code and stderr text."""
     text = text.strip()

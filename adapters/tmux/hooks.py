@@ -12,7 +12,7 @@ import structlog
 
 from adapters.tmux.address import Address
 from adapters.tmux.control import ConnectFailed, ControlConnection
-from adapters.tmux.link import REQUEST_TIMEOUT_S, Breaker, Link
+from adapters.tmux.link import CLOSE_TIMEOUT_S, REQUEST_TIMEOUT_S, Breaker, Link
 from adapters.tmux.quoting import Command, sequence
 from handlers.ports import TerminalError, TerminalGone
 
@@ -42,21 +42,40 @@ def unset_hooks(node: str) -> list[Command]:
 
 
 class HookWaiter:
-    """Calls `on_signal` at each signal and at each loss of the server. `run` for ever; its owner cancels it."""
+    """Calls `on_signal` at each signal and at each loss of the server. Its owner awaits `run`, which `stop` ends."""
 
     def __init__(self, address: Address, on_signal: Callable[[], None]) -> None:
         self._address = address
         self._on_signal = on_signal
         self._breaker = Breaker()
         self._server_seen = asyncio.Event()
+        self._stopping = False
 
     def server_seen(self) -> None:
         """A listing just got an answer, so that a lost connection may be tried again."""
         self._server_seen.set()
 
+    async def stop(self, link: Link) -> None:
+        """Take the hooks away and end the wait, if the server answers.
+
+        A waiting client that is simply cut off would stay in the server's memory, and take a later signal for itself.
+        """
+        self._stopping = True
+        self._server_seen.set()
+        if self._address.surely_gone():
+            return
+        try:
+            await link.run(
+                [*unset_hooks(self._address.node), ["wait-for", "-S", _channel(self._address.node)]],
+                repeatable=True,
+                timeout_s=CLOSE_TIMEOUT_S,
+            )
+        except TerminalError as error:
+            _log.debug("hooks stay behind", node=self._address.node, reason=str(error))
+
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
-        while True:
+        while not self._stopping:
             started_at = loop.time()
             try:
                 await self._wait_on_one_connection()
@@ -71,9 +90,9 @@ class HookWaiter:
     async def _pause(self) -> None:
         """Until a listing got an answer and the back-off is over: what is gone, or not looked at, needs no tries."""
         while True:
-            self._server_seen.clear()
             await self._server_seen.wait()
-            if self._breaker.closed():
+            self._server_seen.clear()
+            if self._breaker.closed() or self._stopping:
                 return
 
     async def _wait_on_one_connection(self) -> None:
@@ -82,17 +101,10 @@ class HookWaiter:
         connection = await ControlConnection.connect(self._address, start_server=False, timeout_s=REQUEST_TIMEOUT_S)
         try:
             await connection.run(set_hooks(self._address.node), timeout_s=REQUEST_TIMEOUT_S)
-            while True:
+            # What happened before the hooks stood.
+            self._on_signal()
+            while not self._stopping:
                 await connection.run([["wait-for", _channel(self._address.node)]], timeout_s=None)
                 self._on_signal()
         finally:
             await connection.close()
-
-
-async def remove_hooks(link: Link) -> None:
-    """Take our hooks away again, if the server still answers."""
-    try:
-        if not link.address.surely_gone():
-            await link.run(unset_hooks(link.address.node), timeout_s=1.0)
-    except TerminalError as error:
-        _log.debug("hooks stay behind", node=link.address.node, reason=str(error))

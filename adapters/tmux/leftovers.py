@@ -13,7 +13,7 @@ class Leftovers:
     """Sees the processes of killed panes to their end, gently first. `close` does not wait: it kills."""
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._ending: dict[asyncio.Task[None], int] = {}
 
     @staticmethod
     def hold(pid: int) -> int | None:
@@ -25,34 +25,32 @@ class Leftovers:
 
     def finish(self, pidfd: int) -> None:
         """Take over the pidfd of a process that was hung up: end it, then close the pidfd."""
-        task = asyncio.create_task(_end(pidfd), name="end of a killed pane's process")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        ended = asyncio.Event()
+        asyncio.get_running_loop().add_reader(pidfd, ended.set)
+        task = asyncio.create_task(_end(pidfd, ended), name="end of a killed pane's process")
+        self._ending[task] = pidfd
+        task.add_done_callback(self._forget)
 
     async def close(self) -> None:
-        tasks = list(self._tasks)
+        tasks = list(self._ending)
         for task in tasks:
+            _send(self._ending[task], signal.SIGKILL)
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-
-async def _end(pidfd: int) -> None:
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    loop.add_reader(pidfd, ended.set)
-    try:
-        for grace_s, number in ((_HANG_UP_GRACE_S, signal.SIGTERM), (_TERMINATE_GRACE_S, signal.SIGKILL)):
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(grace_s):
-                    await ended.wait()
-                    return
-            _send(pidfd, number)
-    except asyncio.CancelledError:
-        _send(pidfd, signal.SIGKILL)
-        raise
-    finally:
-        loop.remove_reader(pidfd)
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        pidfd = self._ending.pop(task)
+        asyncio.get_running_loop().remove_reader(pidfd)
         os.close(pidfd)
+
+
+async def _end(pidfd: int, ended: asyncio.Event) -> None:
+    for grace_s, number in ((_HANG_UP_GRACE_S, signal.SIGTERM), (_TERMINATE_GRACE_S, signal.SIGKILL)):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                await ended.wait()
+                return
+        _send(pidfd, number)
 
 
 def _send(pidfd: int, number: signal.Signals) -> None:

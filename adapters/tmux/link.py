@@ -1,18 +1,20 @@
 """The way to one tmux server: a control connection, made anew when lost, and single processes meanwhile."""
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 
 import structlog
 
 from adapters.tmux.address import Address
 from adapters.tmux.control import ConnectFailed, ControlConnection
-from adapters.tmux.errors import CommandFailed, ConnectionLost, of_command, of_exit
+from adapters.tmux.errors import CommandFailed, ConnectionLost, NoAnswer, of_command, of_exit
 from adapters.tmux.oneshot import run_once
-from adapters.tmux.quoting import Command
-from handlers.ports import TerminalGone
+from adapters.tmux.quoting import Command, sequence
+from handlers.ports import TerminalError, TerminalGone, TerminalUnreachable
 
 REQUEST_TIMEOUT_S = 5.0
+CLOSE_TIMEOUT_S = 1.0
 BACK_OFF_FIRST_S = 0.2
 BACK_OFF_MOST_S = 10.0
 _STEADY_AFTER_S = 1.0
@@ -25,17 +27,17 @@ class Breaker:
 
     def __init__(self) -> None:
         self._wait_s = 0.0
-        self._not_before = 0.0
+        self.not_before = 0.0
 
     def closed(self) -> bool:
-        return asyncio.get_running_loop().time() >= self._not_before
+        return asyncio.get_running_loop().time() >= self.not_before
 
     def failed(self) -> None:
         self._wait_s = min(BACK_OFF_MOST_S, max(BACK_OFF_FIRST_S, self._wait_s * 2))
-        self._not_before = asyncio.get_running_loop().time() + self._wait_s
+        self.not_before = asyncio.get_running_loop().time() + self._wait_s
 
     def worked(self) -> None:
-        self._wait_s = self._not_before = 0.0
+        self._wait_s = self.not_before = 0.0
 
 
 class Link:
@@ -66,6 +68,8 @@ class Link:
             if connection is not None:
                 try:
                     return await connection.run(commands, timeout_s=timeout_s)
+                except NoAnswer:
+                    raise
                 except ConnectionLost:
                     if self.address.surely_gone():
                         raise TerminalGone("the tmux server ended") from None
@@ -105,6 +109,8 @@ class Link:
             if isinstance(error, TerminalGone) and not start_server:
                 raise error from failure
             self.breaker.failed()
+            if isinstance(error, TerminalUnreachable):
+                raise error from failure
             _log.warning("no control connection to tmux", node=self.address.node, reason=str(error))
             return None
         return self._connection
@@ -122,8 +128,24 @@ class Link:
             self.breaker.worked()
 
     async def close(self) -> None:
-        self._closed = True
+        """End the connection, and the control session unless another client is attached to it. Repeatable."""
         async with self._connecting:
-            if self._connection is not None:
-                await self._connection.close()
-                self._connection = None
+            if self._closed:
+                return
+            self._closed = True
+            if self._connection is None:
+                return
+            with contextlib.suppress(TerminalError):
+                await self._end_control_session(self._connection)
+            await self._connection.close()
+            self._connection = None
+
+    async def _end_control_session(self, connection: ControlConnection) -> None:
+        own = 1 if connection.alive else 0
+        target = f"={self.address.control_session}:"
+        alone = f"#{{&&:#{{==:#{{session_name}},{self.address.control_session}}},#{{==:#{{session_attached}},{own}}}}}"
+        end: list[Command] = [["if-shell", "-F", "-t", target, alone, sequence([["kill-session", "-t", target]])]]
+        if own:
+            await connection.run(end, timeout_s=CLOSE_TIMEOUT_S)
+        elif not self.address.surely_gone():
+            await run_once(self.address, end, start_server=False, timeout_s=CLOSE_TIMEOUT_S)

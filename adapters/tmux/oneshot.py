@@ -1,44 +1,42 @@
 """One `tmux` process a request: 4 ms each, for the times when no control connection can be had."""
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
 
 from adapters.tmux.address import Address
-from adapters.tmux.errors import CommandFailed, ConnectionLost, of_exit
+from adapters.tmux.errors import CommandFailed, NoAnswer, of_exit
+from adapters.tmux.process import Process
 from adapters.tmux.quoting import Command, sequence
+
+# source-file puts this before what it could not parse; a refused command comes plain.
+_STDIN_LINE = "-:1: "
 
 
 async def run_once(address: Address, commands: Sequence[Command], *, start_server: bool, timeout_s: float) -> list[str]:
-    """All output lines of one sequence, as `ControlConnection.run`.
+    """All output lines of one sequence, with the errors of `ControlConnection.run`.
 
     The sequence goes in by stdin: arguments would have a length limit and show environment values to every `ps`.
     """
     words = ("start-server", ";", "source-file", "-") if start_server else ("source-file", "-")
-    process = await asyncio.create_subprocess_exec(
-        *address.argv(*words, start_server=start_server),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=dict(address.environment),
-        cwd=address.working_dir,
-        start_new_session=True,
-    )
+    lines = sequence(commands) + "\n"
+    output = bytearray()
+    ended = asyncio.Event()
+    process = await Process.start(address, *words, start_server=start_server, on_output=output.extend, on_end=ended.set)
     try:
         async with asyncio.timeout(timeout_s):
-            output, said = await process.communicate((sequence(commands) + "\n").encode("utf-8", "surrogateescape"))
+            process.write(lines)
+            process.end_input()
+            await process.exited.wait()
+            await ended.wait()
     except TimeoutError:
-        raise ConnectionLost(f"no answer from tmux within {timeout_s} s") from None
+        process.kill()
+        raise NoAnswer(f"no answer from tmux within {timeout_s} s") from None
     finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-    lines = output.decode("utf-8", "replace").splitlines()
-    if process.returncode == 0:
-        return lines
-    error = of_exit(process.returncode, said.decode("utf-8", "replace"))
+        await process.close()
+    printed = output.decode("utf-8", "replace").splitlines()
+    if process.exit_code == 0:
+        return printed
+    error = of_exit(process.exit_code, process.said)
     if isinstance(error, CommandFailed):
-        # source-file puts "-:1: " before what it could not parse; a refused command comes plain.
-        raise CommandFailed(error.text.removeprefix("-:1: "), lines)
+        raise CommandFailed(error.text.removeprefix(_STDIN_LINE), printed)
     raise error

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from adapters.tmux import sequences
 from adapters.tmux.address import CONTROL_SESSION_PREFIX, Address
 from adapters.tmux.errors import CommandFailed
-from adapters.tmux.hooks import HookWaiter, remove_hooks
+from adapters.tmux.hooks import HookWaiter
 from adapters.tmux.leftovers import Leftovers
-from adapters.tmux.link import Link
+from adapters.tmux.link import CLOSE_TIMEOUT_S, Link
 from adapters.tmux.listing import Listing
 from adapters.tmux.logs import local_starts, make_log
 from adapters.tmux.quoting import Command
@@ -106,10 +106,12 @@ class TmuxTerminal:
     async def close(self) -> None:
         """End the control clients. The server and its panes live on."""
         if self._hooks_task is not None:
-            self._hooks_task.cancel()
+            await self._hooks.stop(self._link)
+            _, late = await asyncio.wait([self._hooks_task], timeout=CLOSE_TIMEOUT_S)
+            for task in late:
+                task.cancel()
             await asyncio.gather(self._hooks_task, return_exceptions=True)
             self._hooks_task = None
-            await remove_hooks(self._link)
         await self._leftovers.close()
         self._watch.close()
         await self._link.close()

@@ -1,5 +1,6 @@
 """A tmux server of the test's own, and panes to make on it."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from adapters.tmux.address import Address
-from adapters.tmux.quoting import shell_quote
 from handlers.ports import PaneToCreate
 from tests.waiting import eventually
 
@@ -103,12 +103,8 @@ def reporter(target: Path, *arguments: str) -> tuple[str, ...]:
 
 async def reported(target: Path) -> tuple[list[str], dict[str, str], str]:
     await eventually(target.exists, f"{target.name} was started")
-    given: Any = json.loads(target.read_text())
+    given: Any = json.loads(await asyncio.to_thread(target.read_text))
     return given[0], given[1], given[2]
-
-
-def shell_line(*words: str) -> str:
-    return " ".join(shell_quote(word) for word in words)
 
 
 def processes_of(parent: int) -> list[int]:

@@ -1,0 +1,113 @@
+"""A `tmux` client as a child process, over which tmux's server cannot keep us waiting.
+
+The server holds copies of its clients' pipes: of a stopped server's clients neither end of file nor `wait` would tell.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from adapters.tmux.address import Address
+
+_STDERR_KEPT_BYTES = 4096
+_CLOSE_GRACE_S = 1.0
+_LAST_OUTPUT_S = 0.1
+
+
+class Process(asyncio.SubprocessProtocol):
+    """Made by `start`; its owner must `close` it. `on_end` is called when no output can be expected any more."""
+
+    def __init__(self, on_output: Callable[[bytes], None], on_end: Callable[[], None]) -> None:
+        self.exited = asyncio.Event()
+        self._on_output = on_output
+        self._on_end = on_end
+        self._stderr = b""
+        self._transport: asyncio.SubprocessTransport | None = None
+        self._input: asyncio.WriteTransport | None = None
+        self._closed = asyncio.Event()
+
+    @classmethod
+    async def start(
+        cls,
+        address: Address,
+        *words: str,
+        start_server: bool,
+        on_output: Callable[[bytes], None],
+        on_end: Callable[[], None],
+    ) -> "Process":
+        """`OSError` if the program cannot be executed."""
+        _, process = await asyncio.get_running_loop().subprocess_exec(
+            lambda: cls(on_output, on_end),
+            *address.argv(*words, start_server=start_server),
+            env=dict(address.environment),
+            cwd=address.working_dir,
+            start_new_session=True,
+        )
+        return process
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._transport.get_returncode() if self._transport else None
+
+    @property
+    def said(self) -> str:
+        """The end of its stderr."""
+        return self._stderr.decode("utf-8", "replace").strip()
+
+    def write(self, text: str) -> None:
+        if self._input is not None and not self._input.is_closing():
+            self._input.write(text.encode("utf-8", "surrogateescape"))
+
+    def end_input(self) -> None:
+        if self._input is not None and not self._input.is_closing():
+            self._input.write_eof()
+
+    async def close(self) -> None:
+        """End it, by force if need be, reap it and free its pipes. Repeatable."""
+        transport = self._transport
+        if transport is None:
+            return
+        self.end_input()
+        try:
+            async with asyncio.timeout(_CLOSE_GRACE_S):
+                await self.exited.wait()
+        except TimeoutError:
+            self.kill()
+            await self.exited.wait()
+        finally:
+            # Closing kills what a cancelled close would leave behind.
+            transport.close()
+        await self._closed.wait()
+
+    def kill(self) -> None:
+        if self._transport is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._transport.kill()
+
+    # --- asyncio.SubprocessProtocol ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.SubprocessTransport)
+        self._transport = transport
+        pipe = transport.get_pipe_transport(0)
+        assert isinstance(pipe, asyncio.WriteTransport)
+        self._input = pipe
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        if fd == 2:
+            self._stderr = (self._stderr + data)[-_STDERR_KEPT_BYTES:]
+        else:
+            self._on_output(data)
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        if fd == 1:
+            self._on_end()
+
+    def process_exited(self) -> None:
+        # The server writes into our pipe itself, so the last of it may be read after the client's end.
+        asyncio.get_running_loop().call_later(_LAST_OUTPUT_S, self._on_end)
+        self.exited.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closed.set()
