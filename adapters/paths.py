@@ -10,7 +10,7 @@ def default_home() -> Path:
 
 
 def default_config_dir() -> Path:
-    """`$XDG_CONFIG_HOME/agenttower`: `agenttower.yaml`, `templates/` and `launch_profiles/`. Never written by a tower."""
+    """`$XDG_CONFIG_HOME/agenttower`: `agenttower.yaml`, `templates/`, `launch_profiles/`. No tower writes there."""
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "agenttower"
 
 

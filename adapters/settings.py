@@ -163,9 +163,7 @@ def unknown_variables() -> list[str]:
     return [f"{name} is no setting{_nearest(name, known)}" for name in unknown]
 
 
-def _problem(
-    key: str, value: object, flags: Mapping[str, object], file: Path, lines: Mapping[str, int]
-) -> str:
+def _problem(key: str, value: object, flags: Mapping[str, object], file: Path, lines: Mapping[str, int]) -> str:
     expected = Settings.model_fields[key].description
     variable = ENV_PREFIX + key.upper()
     if key in flags:
