@@ -82,12 +82,7 @@ class EventTable:
             for step in range(version, entry.version):
                 fields = entry.upcasters[step](fields)
             return msgspec.convert(fields, entry.event)
-        except (
-            ValueError,
-            LookupError,
-            TypeError,
-            RecursionError,
-        ) as error:  # bad JSON, or more than an upcaster knows
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise UndecodableEvent(f"{wire_name}: {type(error).__name__}: {error}") from error
 
 

@@ -1,0 +1,123 @@
+"""Recorded samples of every event type: one envelope a file, its bytes as they stand in the log and a newline.
+
+`python -m tests.contract.record` writes a sample for each type and version of the catalogue that has none, out of
+EXAMPLES, and adds its digest to `samples/SHA256SUMS`. It never touches a sample that is there: what was recorded once
+must be readable for ever.
+"""
+
+import hashlib
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID, uuid5
+
+from domain import catalogue
+from domain.envelope import Envelope, encode, encode_data
+from domain.layouts import events as e
+from domain.layouts.events import PaneState, Stage
+from domain.messages import Event
+from domain.node import CommandRejected, NodeClaimed
+
+SAMPLES: Final = Path(__file__).parent / "samples"
+SUMS: Final = SAMPLES / "SHA256SUMS"
+
+AT: Final = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+COMMAND: Final = "019b7c3f-5c00-7000-8000-000000000001"
+LAYOUT: Final = "019b7c3f-5c00-7000-8000-000000000002"
+PANE: Final = "019b7c3f-5c00-7000-8000-000000000003"
+SUCCESSOR: Final = "019b7c3f-5c00-7000-8000-000000000004"
+AGENT: Final = "019b7c3f-5c00-7000-8000-000000000005"
+DIGEST: Final = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+
+THIS: Final = {"pane_id": PANE, "layout_id": LAYOUT}
+SLOT: Final[dict[str, Any]] = {
+    "slot": 0,
+    "role": "master",
+    "capability": "orchestrator",
+    "label": "m1",
+    "launch_profile": "claude",
+    "launch_digest": DIGEST,
+    "restart": "on_failure",
+}
+
+EXAMPLES: Final[tuple[Event, ...]] = (
+    e.LayoutCreated(
+        layout_id=LAYOUT,
+        container_id="host",
+        template_name="1m+2s",
+        tmux_session_name="work",
+        panes=(e.LayoutPane(pane_id=PANE, marker="first", **SLOT),),
+        working_dir_digest=DIGEST,
+        idempotency_key="first",
+    ),
+    e.LayoutStateChanged(
+        layout_id=LAYOUT, from_=PaneState.READY, to=PaneState.FAILED, failed_stage=Stage.RECOVERY_REATTACH
+    ),
+    e.LayoutRecoveryReattached(layout_id=LAYOUT, pane_ids=(PANE,)),
+    e.LayoutRecoveryFailed(layout_id=LAYOUT, pane_ids=(PANE, SUCCESSOR)),
+    e.PaneCreated(pane_id=SUCCESSOR, layout_id=LAYOUT, container_id="host", predecessor_id=PANE, chain_depth=1, **SLOT),
+    e.PanePendingMarkerSet(**THIS, marker="first", set_at=AT),
+    e.PanePendingMarkerCleared(**THIS),
+    e.PaneSpawned(**THIS, tmux_pane_id="%12", pid=4242, tmux_pane_index=0),
+    e.PaneLaunchSettled(**THIS, elapsed_ms=500),
+    e.PaneLaunchCommandExited(**THIS, exit_code=127, elapsed_ms=40),
+    e.PaneRegistered(**THIS, agent_id=AGENT),
+    e.PaneLogAttached(**THIS, path=f"logs/panes/{PANE}.log"),
+    e.PaneLogAttachFailed(**THIS, reason="disk full"),
+    e.PaneStateChanged(
+        **THIS, from_=PaneState.CREATING, to=PaneState.FAILED, failed_stage=Stage.PANE_CREATE, reason="profile_changed"
+    ),
+    e.PaneProcessExited(**THIS, signal=9),
+    e.PaneRemoved(**THIS, tmux_pane_id="%12"),
+    e.PaneCleanupFailed(**THIS, stage=Stage.TMUX_KILL, reason="no answer"),
+    e.PaneRecreated(pane_id=SUCCESSOR, layout_id=LAYOUT, predecessor_id=PANE, chain_depth=1, idempotency_key="second"),
+    NodeClaimed(node="local", instance=AGENT, pid=4242, host="tower-1"),
+    CommandRejected(
+        command_id=COMMAND,
+        noun="layout",
+        verb="create",
+        code="managed_layout_capacity_exceeded",
+        message="40 layouts stand, 40 may",
+        details={"limit": 40, "current_count": 40},
+    ),
+)
+"""One event of every type in today's version, with a value in every field that may have one."""
+
+
+def envelope_of(event: Event) -> Envelope:
+    entry = catalogue.event_type(event)
+    return Envelope(
+        id=str(uuid5(UUID(COMMAND), entry.wire_name)),
+        source="/tower/local",
+        type=entry.wire_name,
+        subject=catalogue.aggregate_id(event),
+        time=AT,
+        node="local",
+        kind=entry.kind,
+        sequence=7,
+        actor="host",
+        commandid=COMMAND,
+        correlationid=COMMAND,
+        traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        data=encode_data(event),
+    )
+
+
+def main() -> None:
+    for event in EXAMPLES:
+        envelope = envelope_of(event)
+        folder = SAMPLES / envelope.type
+        if any(folder.glob("*.json")):
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
+        sample = folder / "recorded.json"
+        payload = encode(envelope) + b"\n"
+        sample.write_bytes(payload)
+        with SUMS.open("a") as sums:
+            sums.write(f"{hashlib.sha256(payload).hexdigest()}  {sample.relative_to(SAMPLES)}\n")
+        sys.stdout.write(f"recorded {sample.relative_to(SAMPLES)}\n")
+
+
+if __name__ == "__main__":
+    main()
