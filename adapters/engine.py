@@ -117,7 +117,7 @@ class Engine:
             snapshot_store=FileSnapshots(home / "nodes" / node),
             clock=clock,
             ids=ids,
-            observers=(self.spawning, self._watching, metrics),
+            observers=(follow_ups, self.spawning, self._watching, metrics),
             meters=(metrics,),
         )
         self._recovery = Recovery(

@@ -1,15 +1,21 @@
 """Sending back what happened: commands with deterministic ids, so that a repetition after a crash is recognised."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, Final
 from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
+from domain.envelope import Recorded
 from domain.messages import Request
+from domain.tower import Tower
 from handlers.inbox import FollowUp, Inbox
 
 _NAMESPACE: Final = uuid5(NAMESPACE_URL, "agenttower:follow-up")
+
+CAUSES: Final = 10_000
+"""Panes whose latest event is remembered, the ones that changed last."""
 
 
 def follow_up_id(subject_id: str, step: str) -> str:
@@ -18,12 +24,31 @@ def follow_up_id(subject_id: str, step: str) -> str:
 
 
 class FollowUps:
+    """An observer of the writer: a stage is done because of its pane's latest event, and its command says so."""
+
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
+        self._causes: dict[str, tuple[str, str]] = {}
 
-    def send(self, subject_id: str, step: str, request: Request) -> None:
-        """Send and go on."""
-        self._inbox.submit(FollowUp(id=follow_up_id(subject_id, step), request=request))
+    def committed(self, recorded: Sequence[Recorded], state: Tower) -> None:
+        for each in recorded:
+            if each.envelope.kind == "pane":
+                self._causes.pop(each.envelope.subject, None)
+                self._causes[each.envelope.subject] = (each.envelope.id, each.envelope.correlationid)
+        while len(self._causes) > CAUSES:
+            del self._causes[next(iter(self._causes))]
+
+    def send(self, subject_id: str, step: str, request: Request, *, spontaneous: bool = False) -> None:
+        """Send and go on. `spontaneous`: it happened by itself (a death), no event caused it."""
+        event_id, correlation_id = (None, None) if spontaneous else self._causes.get(subject_id, (None, None))
+        self._inbox.submit(
+            FollowUp(
+                id=follow_up_id(subject_id, step),
+                request=request,
+                causation_id=event_id,
+                correlation_id=correlation_id,
+            )
+        )
 
     async def ask(self, subject_id: str, step: str, request: Request) -> dict[str, Any]:
         """Send and wait for the outcome, after its commit."""

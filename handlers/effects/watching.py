@@ -136,7 +136,7 @@ class Watching:
         except TerminalGone:
             findings = compare(expected, (), self._state.layouts)
         for pane_id, step, request in reports(findings):
-            self._follow_ups.send(pane_id, step, request)
+            self._follow_ups.send(pane_id, step, request, spontaneous=True)
         for seen in findings.left:
             if seen.pane_id is not None:
                 await terminal.kill_pane(seen.tmux_pane_id, seen.pane_id)
