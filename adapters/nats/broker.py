@@ -331,7 +331,8 @@ class EmbeddedBroker:
                 await self._end_process()
 
     async def _end_process(self) -> None:
-        process, self._answers = self._process, asyncio.Event()
+        process = self._process
+        self._answers.clear()
         if process is None or process.returncode is not None:
             return
         process.send_signal(signal.SIGTERM)

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -115,7 +115,7 @@ class JetStreamLog:
         subject = headers_of(reply.header)["Nats-Subject"]
         return Stored(position, subject, reply.payload, stored_headers(reply.header))
 
-    async def read(self, after: int, until: int | None = None) -> AsyncIterator[Sequence[Stored]]:
+    async def read(self, after: int, until: int | None = None) -> AsyncGenerator[Sequence[Stored]]:
         last = await self.last_position()
         end = last if until is None else min(until, last)
         if after >= end:
@@ -136,7 +136,7 @@ class JetStreamLog:
         finally:
             await reader.close()
 
-    async def follow(self, after: int) -> AsyncIterator[Sequence[Stored]]:
+    async def follow(self, after: int) -> AsyncGenerator[Sequence[Stored]]:
         """Entries after `after` as they come, for ever, in batches of up to 500; survives the broker's restarts.
 
         Close it (`contextlib.aclosing`) when done. A slow reader holds back only itself.

@@ -6,7 +6,7 @@ at its time (up to 0.3 s late), or when it is back if it was down then. Missed t
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -71,7 +71,7 @@ class BrokerTimers:
         except (ApiError, NoAnswer, NoResponders) as error:
             raise TimerError(f"timer {name} was not cancelled: {error}") from error
 
-    async def due(self) -> AsyncIterator[Due]:
+    async def due(self) -> AsyncGenerator[Due]:
         puller = _DuePuller(self._client, self._stream, f"{self._due_prefix}>")
         try:
             while True:

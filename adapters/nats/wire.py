@@ -315,6 +315,13 @@ class WireClient(Client):
         for function in list(self.reconnected):
             function()
 
+    async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
+        # nats-py writes its PING past what is still to be sent, so that a flush would end before it was flushed.
+        if self.is_connected:
+            self._pongs.append(asyncio.Future() if future is None else future)
+            await self._send_command(b"PING\r\n")
+            await self._flush_pending()
+
     async def _process_err(self, err_msg: str) -> None:
         # nats-py closes for ever on most errors ("slow consumer", an expired or replaced user); ours reconnects.
         if "permissions violation" in err_msg or "invalid subject" in err_msg:

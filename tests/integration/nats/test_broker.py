@@ -201,7 +201,9 @@ class TestReload:
             except BrokerProblem:
                 return None
 
-        assert (await eventually(may_connect, "the new user")).is_connected
+        client = await eventually(may_connect, "the new user")
+        assert client is not None
+        assert client.is_connected
         assert tower_nats.stats["reconnects"] == 0
 
 
