@@ -25,7 +25,7 @@ AGENTS: Final = read_table(
     required("origin"),
     optional("registered_at"),
     required("updated_at"),
-    indexes=(("id",), ("state_rank", "container_id", "label", "id"), ("container_id", "state_rank", "label", "id")),
+    indexes=(("state_rank", "container_id", "label", "id"), ("container_id", "state_rank")),
 )
 """`id` is the agent's, null until it is registered; `state` is its pane's."""
 

@@ -28,7 +28,6 @@ EVENTS: Final = read_table(
         ("command_id", "position"),
         ("correlation_id", "position"),
         ("type", "position"),
-        ("actor", "position"),
         ("time",),
     ),
 )

@@ -27,10 +27,7 @@ LAYOUTS: Final = read_table(
     required("origin"),
     required("created_at"),
     required("updated_at"),
-    indexes=(
-        ("state_rank", "-created_at", "-id"),
-        ("container_id", "state_rank", "-created_at", "-id"),
-    ),
+    indexes=(("state_rank", "-created_at", "-id"), ("container_id", "state_rank", "-created_at")),
 )
 
 

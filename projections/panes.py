@@ -46,7 +46,7 @@ PANES: Final = read_table(
     indexes=(
         ("state_rank", "layout_id", "index_rank", "id"),
         ("layout_id",),
-        ("container_id", "state_rank", "layout_id", "index_rank", "id"),
+        ("container_id", "state_rank", "layout_id"),
     ),
 )
 """`reason` says more about a failed stage; `state_rank` and `index_rank` are there to sort by."""

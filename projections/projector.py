@@ -16,12 +16,15 @@ from projections.advance import Poison, advance
 from projections.ports import Database, DatabaseTrouble, Source, closing
 from projections.progress import Progress, Stop
 from projections.projection import Batch, Projection, Rewound, fingerprint
-from projections.rebuild import OnProgress, RebuildFailed, rebuild
+from projections.rebuild import OnProgress, RebuildFailed, RebuildOvertaken, rebuild
 from projections.registry import PROJECTIONS
 from projections.standing import Standing
 
 FIRST_RETRY_S: Final = 0.1
 LAST_RETRY_S: Final = 5.0
+
+LOOK_S: Final = 2.0
+"""How often it is looked whether a projection that is stopped was rebuilt by another process."""
 
 _log = structlog.get_logger("projections")
 
@@ -36,6 +39,7 @@ class Projector:
         self.progress: Final = Progress(self._projections)
         self._rebuilding: dict[str, asyncio.Lock] = {name: asyncio.Lock() for name in self._projections}
         self._following: asyncio.Timeout | None = None
+        self._generations: dict[str, int] = {}
         self._retry_s = FIRST_RETRY_S
 
     async def prepare(self) -> None:
@@ -48,6 +52,7 @@ class Projector:
             stale = [name for name, found in (await self._patiently_stand()).items() if not found.current]
             for name in stale:
                 group.create_task(self._rebuild_stale(name), name=f"rebuild {name}")
+            group.create_task(self._look_for_rebuilt(), name="rebuilt elsewhere")
             group.create_task(self._follow_for_ever(), name="projector")
 
     async def rebuild(self, name: str, on_progress: OnProgress | None = None) -> None:
@@ -138,11 +143,7 @@ class Projector:
             self.progress.held_up(status.name, trouble)
         _log.warning("projections wait", reason=trouble, retry_s=self._retry_s)
         delay, self._retry_s = self._retry_s, min(self._retry_s * 2, LAST_RETRY_S)
-        try:
-            async with asyncio.timeout(delay):
-                await asyncio.Event().wait()
-        except TimeoutError:
-            return
+        await _pass(delay)
 
     def _begin_again(self) -> None:
         """End following and take up the positions of the database anew."""
@@ -155,6 +156,7 @@ class Projector:
         found = await self._database.write(partial(standing.prepare, projections=tuple(self._projections.values())))
         for name, one in found.items():
             self.progress.stands(name, one.position, serves=one.readable)
+            self._generations[name] = one.generation
         return found
 
     async def _patiently_stand(self) -> Mapping[str, Standing]:
@@ -198,6 +200,8 @@ class Projector:
         while True:
             try:
                 return await self.rebuild(name, shown)
+            except RebuildOvertaken:
+                return self._begin_again()
             except RebuildFailed as failed:
                 return await self._stop(name, Stop(str(failed), "", 0))
             except DatabaseTrouble as trouble:
@@ -205,3 +209,25 @@ class Projector:
             except Exception as error:  # noqa: BLE001 - as in `_follow_for_ever`
                 _log.warning("reading the log failed", exc_info=error)
                 await self._wait_out(f"log: {error}")
+
+    async def _look_for_rebuilt(self) -> None:
+        """What is stopped goes on when somebody else has rebuilt it: `agenttower projections rebuild`, say."""
+        while True:
+            await _pass(LOOK_S)
+            stopped = [status.name for status in self.progress if status.stop is not None]
+            if not stopped:
+                continue
+            try:
+                found = await self._database.read(standing.generations)
+            except DatabaseTrouble:
+                continue
+            if any(found.get(name) != self._generations[name] for name in stopped):
+                self._begin_again()
+
+
+async def _pass(seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await asyncio.Event().wait()
+    except TimeoutError:
+        return

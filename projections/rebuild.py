@@ -29,6 +29,10 @@ class RebuildFailed(Exception):
     """The old tables go on serving. Says why, for a person to act on."""
 
 
+class RebuildOvertaken(RebuildFailed):
+    """Another process finished, or began, a rebuild of the same projection meanwhile."""
+
+
 async def rebuild(
     database: Database, source: Source, projection: Projection, on_progress: OnProgress | None = None
 ) -> None:
@@ -55,7 +59,7 @@ async def rebuild(
             f"{projection.name}: event {poison.event} at position {poison.position} cannot be applied: {poison.reason}"
         ) from poison
     except (Rewound, LookupError) as error:
-        raise RebuildFailed(f"{projection.name}: its shadow was changed by somebody else meanwhile") from error
+        raise RebuildOvertaken(f"{projection.name}: another process rebuilds it at the same time") from error
 
 
 def _begin(connection: sa.Connection, projection: Projection) -> tuple[int, int]:

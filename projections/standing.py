@@ -11,9 +11,11 @@ from projections.tables import POSITIONS, SHADOW
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """`current`: filled by today's definition. `readable`: has every column that queries ask for."""
+    """`generation` grows with every rebuild. `current`: filled by today's definition. `readable`: has every column that
+    queries ask for."""
 
     position: int
+    generation: int
     fingerprint: str
     current: bool
     readable: bool
@@ -29,11 +31,13 @@ def _prepared(connection: sa.Connection, projection: Projection) -> Standing:
     row = row_of(connection, projection.name)
     there = sa.inspect(connection)
     if row is None or not all(there.has_table(read.name) for read in projection.tables):
-        make(connection, projection, "", generation=0 if row is None else row["generation"] + 1)
-        tables.create_indexes(connection, projection.tables, "", 0 if row is None else row["generation"] + 1)
-        return Standing(0, "", current=True, readable=True)
+        generation = 0 if row is None else row["generation"] + 1
+        make(connection, projection, "", generation=generation)
+        tables.create_indexes(connection, projection.tables, "", generation)
+        return Standing(0, generation, "", current=True, readable=True)
     current = row["digest"] == projection.digest
-    return Standing(row["position"], row["fingerprint"], current, current or _readable(there, projection))
+    readable = current or _readable(there, projection)
+    return Standing(row["position"], row["generation"], row["fingerprint"], current, readable)
 
 
 def _readable(there: sa.Inspector, projection: Projection) -> bool:
@@ -41,6 +45,12 @@ def _readable(there: sa.Inspector, projection: Projection) -> bool:
         set(read.table.columns.keys()) <= {column["name"] for column in there.get_columns(read.name)}
         for read in projection.tables
     )
+
+
+def generations(connection: sa.Connection) -> dict[str, int]:
+    """By name; changes when a projection was rebuilt."""
+    rows = connection.execute(sa.select(POSITIONS.c.name, POSITIONS.c.generation))
+    return {row.name: row.generation for row in rows}
 
 
 def row_of(connection: sa.Connection, name: str) -> sa.RowMapping | None:

@@ -7,6 +7,7 @@ as text. Every table has one key column, its first.
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -135,6 +136,7 @@ def put_in_place(connection: sa.Connection, tables: Sequence[ReadTable]) -> None
         connection.exec_driver_sql(f"ALTER TABLE {quote(read.name + SHADOW)} RENAME TO {quote(read.name)}")
 
 
+@lru_cache(maxsize=1024)
 def instant(when: datetime) -> str:
     """`2026-01-02T03:04:05.678901Z`."""
     return when.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"

@@ -1,0 +1,158 @@
+"""Events as they stand in the log, a log in memory for when order and contents must be chosen, and random histories."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from datetime import timedelta
+from random import Random
+
+import msgspec
+
+from domain import catalogue, tower
+from domain.envelope import Envelope, Stored, encode, encode_data, subject_of
+from domain.errors import Rejection
+from domain.layouts import commands as c
+from domain.layouts.events import PaneState
+from domain.messages import HOST, Command, Event, Request
+from domain.node import CommandRejected
+from domain.tower import Tower
+from tests.unit import builders as b
+
+BATCH = 500
+
+
+def stored(event: Event, position: int, *, command_id: str = "command", actor: str = HOST, sequence: int = 1) -> Stored:
+    """At `position`, one second after the one before."""
+    entry = catalogue.event_type(event)
+    envelope = Envelope(
+        id=f"event-{position}",
+        source="/tower/local",
+        type=entry.wire_name,
+        subject=catalogue.aggregate_id(event),
+        time=b.AT + timedelta(seconds=position),
+        node="local",
+        kind=entry.kind,
+        sequence=sequence,
+        actor=actor,
+        commandid=command_id,
+        correlationid=f"correlation-of-{command_id}",
+        data=encode_data(event),
+    )
+    return Stored(position, subject_of(envelope), encode(envelope), {})
+
+
+def undecodable(position: int, kind: str) -> Stored:
+    return Stored(position, f"tower.evt.local.{kind}.some-id.happened", b"no event", {})
+
+
+class ListLog:
+    """The `Source` port over a list; what is appended reaches those who follow at once."""
+
+    def __init__(self, entries: Iterable[Stored] = ()) -> None:
+        self.entries = list(entries)
+        self._changed = asyncio.Condition()
+
+    @property
+    def last(self) -> int:
+        return self.entries[-1].position if self.entries else 0
+
+    async def record(self, *events: Event, command_id: str = "command", actor: str = HOST) -> int:
+        """The position of the last one."""
+        first = self.last + 1
+        return await self.append(
+            *(stored(event, first + n, command_id=command_id, actor=actor) for n, event in enumerate(events))
+        )
+
+    async def append(self, *entries: Stored) -> int:
+        self.entries.extend(entries)
+        async with self._changed:
+            self._changed.notify_all()
+        return self.last
+
+    async def last_position(self) -> int:
+        return self.last
+
+    async def read(self, after: int, until: int | None = None) -> AsyncGenerator[Sequence[Stored], None]:
+        end = self.last if until is None else min(until, self.last)
+        while batch := [entry for entry in self.entries if after < entry.position <= end][:BATCH]:
+            after = batch[-1].position
+            yield batch
+
+    async def follow(self, after: int) -> AsyncGenerator[Sequence[Stored], None]:
+        while True:
+            async for batch in self.read(after):
+                after = batch[-1].position
+                yield batch
+            async with self._changed:
+                position = after
+                await self._changed.wait_for(lambda: self.last > position)
+
+
+def random_history(seed: int, commands: int) -> tuple[list[Stored], Tower]:
+    """What a tower records of random commands, refusals included, and its state afterwards."""
+    random, state, entries = Random(seed), Tower(containers=frozenset({HOST, b.BENCH})), list[Stored]()
+    for number in range(commands):
+        facts = b.facts(*(f"{number:04}-{n}" for n in range(6)), after=timedelta(seconds=number))
+        request = _random_request(random, state)
+        command = Command(
+            id=f"command-{number}", origin=random.choice([HOST, HOST, b.BENCH]), request=request, facts=facts
+        )
+        try:
+            events = tower.decide(command, state)
+        except Rejection as refused:
+            events = (_rejected(command, refused),)
+        for event in events:
+            position = len(entries) + 1
+            sequence = tower.next_sequence(state, event)
+            entries.append(stored(event, position, command_id=command.id, actor=command.origin, sequence=sequence))
+            state = tower.evolve(state, event)
+    return entries, state
+
+
+def _rejected(command: Command[Request], refused: Rejection) -> CommandRejected:
+    noun, _, verb = catalogue.request_name(command.request).partition(".")
+    return CommandRejected(
+        command_id=command.id,
+        noun=noun,
+        verb=verb,
+        code=refused.code,
+        message=refused.message,
+        details=msgspec.json.decode(msgspec.json.encode(refused.details)),
+    )
+
+
+def _random_request(random: Random, state: Tower) -> Request:
+    layouts, panes = sorted(state.layouts.layouts), sorted(state.layouts.panes)
+    if not panes or random.random() < 0.08:
+        name = f"session-{random.randrange(10**6)}"
+        return b.create(random.choice(["1m+2s", "2m+2s"]), name, container=random.choice([HOST, b.BENCH]))
+    pane_id = random.choice(panes)
+    pane = state.layouts.panes[pane_id]
+    asked: list[Request] = [
+        c.PaneRemove(pane_id=pane_id),
+        b.recreate(pane_id, key=random.choice([None, f"again-{random.randrange(50)}"])),
+        c.PaneRecordExited(pane_id=pane_id, exit_code=random.randrange(256)),
+        c.PaneRecordExited(pane_id=pane_id, signal=9),
+        c.PaneRecordVanished(pane_id=pane_id),
+        c.PaneFail(pane_id=pane_id, stage="pane_create", reason="no space"),
+        c.PaneRecordLaunchExited(pane_id=pane_id, elapsed_ms=3, exit_code=127),
+    ]
+    if random.random() < 0.03:
+        asked.append(c.LayoutRemove(layout_id=random.choice(layouts)))
+    if pane.state is PaneState.CREATING and random.random() < 0.9:
+        return _next_step(random, pane_id, pane.next_stage)
+    return random.choice(asked)
+
+
+def _next_step(random: Random, pane_id: str, stage: str) -> Request:
+    match stage:
+        case "pane_create":
+            index = random.randrange(4)
+            return c.PaneRecordSpawned(pane_id=pane_id, tmux_pane_id=f"%{index}", tmux_pane_index=index, pid=4711)
+        case "launch_command":
+            return c.PaneRecordLaunchSettled(pane_id=pane_id, elapsed_ms=500)
+        case "registration":
+            return c.PaneRegister(pane_id=pane_id)
+        case _ if random.random() < 0.2:
+            return c.PaneRecordLogFailed(pane_id=pane_id, reason="disk full")
+        case _:
+            return c.PaneRecordLogAttached(pane_id=pane_id, path=f"panes/{pane_id}.log")
