@@ -30,7 +30,7 @@ SUCCESSOR: Final = "019b7c3f-5c00-7000-8000-000000000004"
 AGENT: Final = "019b7c3f-5c00-7000-8000-000000000005"
 DIGEST: Final = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
-THIS: Final = {"pane_id": PANE, "layout_id": LAYOUT}
+THIS: Final[dict[str, Any]] = {"pane_id": PANE, "layout_id": LAYOUT}
 SLOT: Final[dict[str, Any]] = {
     "slot": 0,
     "role": "master",

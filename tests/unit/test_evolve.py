@@ -1,0 +1,122 @@
+"""`evolve` is total: whatever the history, in whatever order, it raises nothing and the state can be asked."""
+
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given as for_any
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from domain import catalogue, tower
+from domain.layouts import commands as c
+from domain.layouts.state import aggregate
+from domain.messages import HOST, TOWER, Event
+from domain.node import CommandRejected
+from domain.tower import Tower
+from tests.unit.builders import create, facts, layout, layout_moved, moved, ready, recreate, spawned
+from tests.unit.given import History, fold, given
+from tests.unit.strategies import values
+from tests.unit.test_invariants import read_back, reports
+
+IDS = st.sampled_from(["a", "b", "c"])
+POOLED = ("pane_id", "layout_id", "container_id", "predecessor_id", "agent_id", "label", "node", "command_id")
+"""Fields drawn from few values, so that events of odd histories speak of the same things."""
+
+
+def _story() -> History:
+    """A layout made, broken, recreated, lost at a restart and removed, beside another one."""
+    history = given().when(create("1m+2s", key="k"), facts=facts("L", "L-m1", "L-s1", "L-s2")).accepted()
+    for pane_id in ("L-m1", "L-s1", "L-s2"):
+        for request in reports(pane_id)[:4]:
+            history = history.when(request, origin=TOWER, facts=facts(f"agent-{pane_id}")).accepted()
+    history = history.when(create(session="other"), facts=facts("M", "M-m2")).accepted()
+    history = history.when(c.PaneRecordExited(pane_id="L-s1", exit_code=1), origin=TOWER).accepted()
+    history = history.when(c.PaneRemove(pane_id="L-s1")).accepted()
+    history = history.when(recreate("L-s1", key="k"), facts=facts("L-new")).accepted()
+    lost = c.ContainerRecover(container_id=HOST, present_pane_ids=("L-m1", "L-new"))
+    history = history.when(lost, origin=TOWER).accepted()
+    history = history.when(reports("L-new")[6], origin=TOWER).accepted()
+    history = history.when(c.LayoutRemove(layout_id="L")).accepted()
+    refused = CommandRejected(command_id="c", noun="pane", verb="remove", code="host_only", message="m", details={})
+    return history.and_given(refused)
+
+
+STORY = _story()
+
+
+def _ask_all(state: Tower) -> None:
+    for layout_id in state.layouts.layouts:
+        aggregate(state.layouts.present_panes(layout_id))
+        tower.standing(c.LayoutRemove(layout_id=layout_id), state)
+    for pane in state.layouts.panes.values():
+        assert pane.next_stage
+
+
+@pytest.mark.parametrize("cut", range(len(STORY.events) + 1))
+def test_a_snapshot_at_any_cut_and_the_tail_make_the_same_state(cut: int) -> None:
+    head = given(*STORY.events[:cut]).state
+    assert read_back(head) == head
+    assert fold(STORY.events[cut:], read_back(head)) == STORY.state
+
+
+def _any_event() -> st.SearchStrategy[Event]:
+    return st.one_of(
+        [
+            values(
+                entry.event,
+                **{field: IDS if field != "predecessor_id" else IDS | st.none() for field in _pooled(entry.event)},
+            )
+            for entry in catalogue.EVENTS
+        ]
+    )
+
+
+def _pooled(event: type[Event]) -> list[str]:
+    return [field for field in POOLED if field in event.__struct_fields__]
+
+
+@settings(max_examples=150)
+@for_any(st.lists(_any_event(), max_size=25))
+def test_any_events_at_all(events: list[Event]) -> None:
+    _ask_all(fold(events, Tower()))
+
+
+@settings(max_examples=100)
+@for_any(st.integers(min_value=0), st.integers(min_value=0, max_value=len(STORY.events)))
+def test_a_story_shuffled_doubled_and_with_gaps(seed: int, kept: int) -> None:
+    events = [*STORY.events, *STORY.events]
+    random.Random(seed).shuffle(events)
+    _ask_all(fold(events[: 2 * kept], Tower()))
+
+
+class TestOddHistory:
+    @pytest.mark.parametrize(
+        "event",
+        [
+            spawned("nobody-m1"),
+            moved("nobody-m1", "creating", "ready"),
+            layout_moved("nobody", "creating", "ready"),
+            layout()[1],
+        ],
+    )
+    def test_what_nobody_knows_changes_nothing(self, event: Event) -> None:
+        before = given(*layout("A", "m9")).state
+        assert tower.evolve(before, event).layouts == before.layouts
+
+    def test_a_creation_twice_counts_once(self) -> None:
+        once = given(*layout(), *ready("L-m1")).state.layouts
+        assert given(*layout(), *ready("L-m1"), *layout()[:2]).state.layouts == once
+
+    def test_the_state_that_was_given_stays(self) -> None:
+        states: list[tuple[Tower, str]] = []
+        state = Tower()
+        for event in STORY.events:
+            states.append((state, repr(state)))
+            state = tower.evolve(state, event)
+        assert [before for state, before in states if repr(state) != before] == []
+
+
+def test_a_refusal_leaves_no_trace_in_the_state() -> None:
+    refused: dict[str, Any] = {"noun": "pane", "verb": "remove", "code": "host_only", "message": "m", "details": {}}
+    assert tower.evolve(STORY.state, CommandRejected(command_id="other", **refused)) == STORY.state
