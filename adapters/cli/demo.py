@@ -12,7 +12,7 @@ from adapters.cli.child_tower import ChildTower
 from adapters.cli.client import Row, command
 from adapters.cli.command import Cli, register
 from adapters.cli.doctor import python, tmux
-from adapters.cli.events import EVENT_COLUMNS, event_cells
+from adapters.cli.events import what
 from adapters.cli.failures import Failure
 from adapters.cli.panes import PANE_COLUMNS, pane_cells
 from adapters.cli.settling import event_name, settled
@@ -20,6 +20,8 @@ from adapters.system import SystemClock
 
 TEMPLATE: Final = "1m+2s"
 SESSION: Final = "demo"
+WIDTH: Final = 80
+TRAIL_COLUMNS: Final = ("POS", "TIME", "EVENT", "PANE", "BY", "WHAT")
 SEEN_WITHIN_S: Final = 20.0
 """How long the demo waits for something to be seen before it says that it failed."""
 
@@ -63,7 +65,8 @@ class Demo:
         self._clock = SystemClock()
 
     def run(self) -> None:
-        output.say(f"A tower of its own, in {self._tower.home}, with real parts: nats-server, tmux, SQLite.")
+        output.say(f"A tower of its own in {self._tower.home}, removed at the end.")
+        output.say("All its parts are real: nats-server, tmux, SQLite, processes and signals.")
         self.start()
         layout = self.create()
         victim = self.break_one(layout)
@@ -75,7 +78,7 @@ class Demo:
         _heading("Starting a tower", "agenttower up")
         took_s = self._tower.start()
         running = self._tower.running
-        output.say(f"  http {running.http}, broker {running.nats}")
+        output.say(f"  http {running.http}, broker {output.address(running.nats)}")
         _must(True, f"it is ready after {took_s:.1f} s")
 
     def create(self) -> Row:
@@ -92,7 +95,7 @@ class Demo:
         took_s = self._clock.monotonic() - started
         _must(
             layout["state"] == "ready" and len(layout["panes"]) == 3,
-            f"the layout is {layout['state']} after {took_s:.1f} s: each process runs, is registered, has its log",
+            f"the layout is {layout['state']} after {took_s:.1f} s: all panes run and log, as agents",
         )
         return layout
 
@@ -149,7 +152,7 @@ class Demo:
     def audit(self) -> None:
         _heading("The audit trail", "agenttower events query; agenttower audit verify")
         events = list(self._tower.queries.items("/v1/events"))
-        output.table(EVENT_COLUMNS, [event_cells(event) for event in events], wide=("WHAT",))
+        output.table(TRAIL_COLUMNS, _trail(events), wide=("WHAT",), wrap=True, pipe_width=WIDTH)
         names = {event_name(event) for event in events}
         wanted = {"layout.created", "pane.process_exited", "pane.removed", "pane.recreated"}
         _must(wanted <= names, f"{len(events)} events tell the whole story")
@@ -190,6 +193,22 @@ def _verdict(tower: ChildTower) -> Any:
 
     url = tower.place.secret(NATS_FILE)
     return asyncio.run(verify_log(url, tower.running.node, None, None, lambda _done, _total: None))
+
+
+def _trail(events: list[Row]) -> list[tuple[Any, ...]]:
+    """Rows of `TRAIL_COLUMNS`: here a pane goes by its label."""
+    labels = {event["subject"]: event["data"]["label"] for event in events if event_name(event) == "pane.created"}
+    return [
+        (
+            event["position"],
+            output.clock_time(event["time"]),
+            event_name(event),
+            labels.get(event["subject"], "-"),
+            event["actor"],
+            what({key: value for key, value in event["data"].items() if key != "label"}),
+        )
+        for event in events
+    ]
 
 
 def _identity(pane: Row) -> tuple[Any, ...]:

@@ -86,8 +86,9 @@ def query(
         output.table(EVENT_COLUMNS, [event_cells(event) for event in found["items"]], wide=("WHAT",))
     if not found["items"]:
         output.say("No events match.")
-    if not as_json:
-        output.more(found)
+    if not as_json and found["next_cursor"]:
+        last = found["items"][-1]["position"]
+        output.note(f"There are more than these {len(found['items'])}: --after {last} goes on, --limit shows more.")
 
 
 def tail(
@@ -142,7 +143,8 @@ def what(data: Row) -> str:
         said.append(f"{data['from']} -> {data['to']}")
     for key, form in _SAID.items():
         value = data.get(key)
-        if value not in (None, "", [], ()):
+        # Generation 0 is every pane that was not recreated.
+        if value not in (None, "", [], ()) and not (key == "chain_depth" and value == 0):
             said.append(form.format(value if not isinstance(value, list) else len(value)))
     return ", ".join(said)
 

@@ -178,4 +178,4 @@ def _print_layout(_cli: Cli, layout: dict[str, Any]) -> None:
     output.write(line, output.console())
     if layout["panes"]:
         output.say()
-        output.table(PANE_COLUMNS, [pane_cells(pane) for pane in layout["panes"]], wide=("COMMAND", "AT"))
+        output.table(PANE_COLUMNS, [pane_cells(pane) for pane in layout["panes"]], wide=("RUNS", "AT"))

@@ -35,14 +35,14 @@ STATE_STYLES: Final = {
 }
 
 
-def console(*, stderr: bool = False) -> "Console":
+def console(*, stderr: bool = False, pipe_width: int = PIPE_WIDTH) -> "Console":
     """A console for stdout or stderr as they are at the moment."""
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
     if stream.isatty():
         return Console(file=stream, highlight=False)
-    return Console(file=stream, highlight=False, width=PIPE_WIDTH, no_color=True, force_terminal=False)
+    return Console(file=stream, highlight=False, width=pipe_width, no_color=True, force_terminal=False)
 
 
 def say(text: str = "") -> None:
@@ -74,6 +74,12 @@ def state(name: str | None) -> "Text":
 def container(identifier: str | None) -> str:
     """`host`, or the usual 12 digits of a container."""
     return identifier[:12] if identifier else "-"
+
+
+def address(url: str) -> str:
+    """A URL without its credentials, or what stands for them."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
 def now() -> datetime:
@@ -132,15 +138,23 @@ def clock_time(text: str) -> str:
     return when(text).astimezone().strftime("%H:%M:%S.%f")[:-3]
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, wide: Sequence[str] = ()) -> None:
-    """A table without lines. On a terminal the columns named `wide` give way when it is narrow, the others never."""
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    wide: Sequence[str] = (),
+    wrap: bool = False,
+    pipe_width: int = PIPE_WIDTH,
+) -> None:
+    """A table without lines. On a narrow terminal the columns named `wide` give way, cut or (`wrap`) on further lines;
+    in a pipe nothing does, up to `pipe_width`."""
     from rich.table import Table
 
-    out = console()
+    out = console(pipe_width=pipe_width)
     drawn = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
     for column in columns:
         if column in wide:
-            drawn.add_column(column, overflow="ellipsis", no_wrap=True, min_width=4, ratio=None)
+            drawn.add_column(column, overflow="fold" if wrap else "ellipsis", no_wrap=not wrap, min_width=4)
         else:
             drawn.add_column(column, no_wrap=True, overflow="fold")
     for row in rows:

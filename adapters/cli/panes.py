@@ -17,7 +17,7 @@ PaneReference = Annotated[
     ),
 ]
 
-PANE_COLUMNS: Final = ("ID", "LABEL", "ROLE", "STATE", "AT", "COMMAND", "TMUX", "PID")
+PANE_COLUMNS: Final = ("ID", "LABEL", "ROLE", "STATE", "AT", "RUNS", "TMUX", "PID")
 
 _SHOWN: Final = (
     ("label", "label"),
@@ -96,7 +96,7 @@ def list_(
     if not page["items"]:
         output.say("No panes. `agenttower layout create --template 1m+2s --session-name demo` makes some.")
         return
-    output.table(PANE_COLUMNS, [pane_cells(pane) for pane in page["items"]], wide=("COMMAND", "AT"))
+    output.table(PANE_COLUMNS, [pane_cells(pane) for pane in page["items"]], wide=("RUNS", "AT"))
     output.more(page)
 
 

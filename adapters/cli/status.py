@@ -69,7 +69,8 @@ def _print(found: dict[str, Any]) -> None:
     grid.add_row("tower", Text.assemble(f"node {found['node']}, pid {found['pid']}, ", ready))
     grid.add_row("uptime", output.duration(found["uptime_s"]))
     for name in ("http", "nats", "tmux", "home"):
-        grid.add_row({"nats": "broker"}.get(name, name), found[name])
+        shown = output.address(found[name]) if name == "nats" else found[name]
+        grid.add_row({"nats": "broker"}.get(name, name), shown)
     grid.add_row("log", f"{found['position']} events")
     for name in ("layouts", "panes"):
         grid.add_row(name, _counts(found[name]))

@@ -139,6 +139,6 @@ def _announce(info: "TowerInfo", settings: "Settings", *, as_json: bool) -> None
         return
     output.say(f"AgentTower runs: node {info.node}, pid {info.pid}. Ctrl-C stops it, panes live on.")
     output.say(f"  http    {info.http}")
-    output.say(f"  broker  {info.nats}")
+    output.say(f"  broker  {output.address(info.nats)}")
     output.say(f"  tmux    {info.tmux}")
     output.say(f"  home    {settings.home}")
