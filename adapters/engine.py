@@ -127,7 +127,7 @@ class Engine:
             instance=self.instance,
             state=lambda: self.writer.ledger.tower,
         )
-        self._sweeping = Sweeping(timers=BrokerTimers(connections.tower, node), inbox=self.inbox, ids=ids)
+        self._sweeping = Sweeping(timers=BrokerTimers(connections.tower, node), inbox=self.inbox, ids=ids, clock=clock)
         self._clock = clock
         self._metrics = metrics
         self._request_door = RequestDoor(connections.tower, node, self.inbox, outcomes)

@@ -108,8 +108,15 @@ class Due(msgspec.Struct, frozen=True):
     payload: bytes
 
 
+class TimerError(Exception):
+    """The broker did not take a schedule, or its answer was lost. Scheduling or cancelling again is safe."""
+
+
 class Timers(Protocol):
-    """Schedules held by the broker. `name` is dot-separated subject tokens; scheduling a name again replaces it."""
+    """Schedules held by the broker. `name` is dot-separated subject tokens; scheduling a name again replaces it.
+
+    All but `due` raise `TimerError`.
+    """
 
     async def at(self, name: str, when: datetime, payload: bytes) -> None: ...
 

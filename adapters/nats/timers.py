@@ -16,7 +16,7 @@ import structlog
 from adapters.nats import subjects
 from adapters.nats.connection import ApiError, js_api, raise_api_error
 from adapters.nats.wire import NoAnswer, NoResponders, WireClient, header_block, publication, status_of
-from handlers.ports import Due
+from handlers.ports import Due, TimerError
 
 DUE_KEPT_S: Final = 24 * 3600
 """How long a fired one-time schedule waits to be read; what is open is scheduled again at every start."""
@@ -32,10 +32,6 @@ RETRY_S: Final = 0.5
 TIMEOUT_S: Final = 10.0
 
 _log = structlog.get_logger("timers")
-
-
-class TimerError(Exception):
-    """The broker did not take a schedule; whether it was recorded is unknown. Scheduling again is safe."""
 
 
 class BrokerTimers:

@@ -2,23 +2,39 @@
 
 from typing import Final
 
+import structlog
+
 from domain.layouts.commands import PaneSweep
 from handlers.inbox import FollowUp, Inbox
-from handlers.ports import Ids, Timers
+from handlers.ports import Clock, Ids, TimerError, Timers
 
 INTERVAL_S: Final = 60
 NAME: Final = "sweep"
 
+RETRY_S: Final = 5.0
+"""Wait after a schedule that the broker did not take."""
+
+_log = structlog.get_logger(__name__)
+
 
 class Sweeping:
-    def __init__(self, *, timers: Timers, inbox: Inbox, ids: Ids) -> None:
+    def __init__(self, *, timers: Timers, inbox: Inbox, ids: Ids, clock: Clock) -> None:
         self._timers = timers
         self._inbox = inbox
         self._ids = ids
+        self._clock = clock
 
     async def run(self) -> None:
         """Schedule the sweep (again) and send one command a tick, until cancelled."""
-        await self._timers.every(NAME, INTERVAL_S, b"{}")
+        await self._schedule()
         async for due in self._timers.due():
             if due.name == NAME:
                 self._inbox.submit(FollowUp(id=self._ids.uuid7(), request=PaneSweep()))
+
+    async def _schedule(self) -> None:
+        while True:
+            try:
+                return await self._timers.every(NAME, INTERVAL_S, b"{}")
+            except TimerError as error:
+                _log.warning("the sweep is not scheduled; trying again", reason=str(error))
+                await self._clock.sleep(RETRY_S)
