@@ -15,6 +15,7 @@ from domain.envelope import Recorded
 from domain.layouts import commands as c
 from domain.layouts import events as e
 from domain.layouts.state import Layouts, Pane, Stage
+from domain.messages import Event
 from domain.tower import Tower
 from handlers.effects.follow_ups import FollowUps
 from handlers.effects.retrying import with_retries
@@ -50,9 +51,9 @@ class Clean(msgspec.Struct, frozen=True):
 Job = Create | Finish | Clean
 
 
-def job_for(record: Recorded, layouts: Layouts) -> Job | None:
+def job_for(event: Event, layouts: Layouts) -> Job | None:
     """The job that an event asks for; None for most events."""
-    match record.event:
+    match event:
         case e.LayoutCreated() as created:
             return Create(created.container_id, created.layout_id, tuple(pane.pane_id for pane in created.panes))
         case e.PaneCreated(predecessor_id=str()) as created:
@@ -114,7 +115,7 @@ class Spawning:
     def committed(self, recorded: Sequence[Recorded], state: Tower) -> None:
         self._state = state
         for record in recorded:
-            job = job_for(record, state.layouts)
+            job = job_for(record.event, state.layouts)
             if job is not None:
                 self._put(job)
 
