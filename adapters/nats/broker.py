@@ -31,6 +31,7 @@ from adapters.nats.store_lock import StoreLock
 READY_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 15.0
 POLL_S: Final = 0.02
+PROBE_TIMEOUT_S: Final = 2.0
 FIRST_RESTART_DELAY_S: Final = 0.1
 LAST_RESTART_DELAY_S: Final = 5.0
 STEADY_AFTER_S: Final = 30.0
@@ -268,8 +269,9 @@ class EmbeddedBroker:
     async def _probe(self) -> bool:
         """Whether *our* server takes our credentials and its JetStream answers."""
         try:
-            reader, writer = await asyncio.open_connection(self._host, self.port)
-        except OSError:
+            async with asyncio.timeout(PROBE_TIMEOUT_S):
+                reader, writer = await asyncio.open_connection(self._host, self.port)
+        except (OSError, TimeoutError):
             return False
         hello = {
             "user": server_config.TOWER_USER,
@@ -281,7 +283,7 @@ class EmbeddedBroker:
             "name": "readiness",
         }
         try:
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(PROBE_TIMEOUT_S):
                 await reader.readline()
                 inbox = f"_INBOX.{secrets.token_hex(8)}"
                 writer.write(

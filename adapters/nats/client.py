@@ -87,9 +87,9 @@ class CommandClient:
     async def _request(self, noun: str, verb: str, payload: bytes, command_id: str, deadline: float) -> Outcome:
         subject = subjects.request_subject(self._node, self._origin, noun, verb)
         loop = asyncio.get_running_loop()
-        try_s = FIRST_TRY_S
         tries = 0
         while (left_s := deadline - loop.time()) > 0:
+            try_s = min(FIRST_TRY_S * 2**tries, LAST_TRY_S)
             try:
                 reply = await self._client.ask(subject, payload, timeout_s=min(try_s, left_s))
                 return _outcome(reply, command_id)
@@ -97,10 +97,9 @@ class CommandClient:
                 if not tries:
                     raise NoTower(f"no tower runs for node {self._node}") from None
             except NoAnswer:
-                # Only a lost or slow answer may hide a decision: a tower that is away from here on has to come back.
+                # Only now may a decision be hidden: a tower that is away from here on has to come back.
                 tries += 1
             await self._client.reconnected_within(min(RETRY_S, max(0.0, deadline - loop.time())))
-            try_s = min(2 * try_s, LAST_TRY_S)
         raise Undecided(
             f"no answer in time: it is unknown whether command {command_id} was decided; ask again with this id",
             command_id,

@@ -12,6 +12,7 @@ from domain.messages import HOST, ORIGIN_PATTERN
 from handlers.ports import Answer
 
 MAX_REPLY_CHARACTERS: Final = 255
+RECONNECT_S: Final = 1.0
 
 _INBOX: Final = re.compile(r"_INBOX(\.[!-)+-\-/-=?-~]+)+\Z")
 """Tokens of printable ASCII without space, dot or wildcard."""
@@ -39,6 +40,9 @@ class InboxOutcomes:
         commands = b"".join(self._publications(answer) for answer in answers)
         if not commands:
             return
+        if self._client.is_reconnecting:
+            # Both connections of a tower come back at about the same time after a broker's restart.
+            await self._client.reconnected_within(RECONNECT_S)
         try:
             await self._client.send(commands)
         except NoAnswer as error:
