@@ -15,6 +15,7 @@ from nats.aio.subscription import Subscription
 
 from adapters.nats import subjects
 from adapters.nats.connection import ApiError, js_api
+from adapters.nats.outcomes import BROKER_REPLY
 from adapters.nats.pulling import Lost, StreamReader, open_again
 from adapters.nats.streams import MAX_COMMAND_BYTES
 from adapters.nats.wire import NoAnswer, NoResponders, WireClient, headers_of
@@ -186,6 +187,12 @@ class DurableDoor:
             await self._client.reconnected_within(RETRY_S)
 
 
+def _reply_to(header: bytes) -> str | None:
+    """From the header, which its sender writes: unlike a reply subject it may not look as if the broker had made it."""
+    named = headers_of(header).get(REPLY_TO_HEADER) if header else None
+    return None if named is None or named.startswith(BROKER_REPLY) else named
+
+
 def _asked(sequence: int, stamp: bytes, subject: bytes, header: bytes, payload: bytes) -> Asked | None:
     found = _addressed(subject)
     if found is None:
@@ -195,7 +202,7 @@ def _asked(sequence: int, stamp: bytes, subject: bytes, header: bytes, payload: 
         origin=found.origin,
         noun=found.noun,
         verb=found.verb,
-        reply_to=headers_of(header).get(REPLY_TO_HEADER) if header else None,
+        reply_to=_reply_to(header),
         queued_at=_EPOCH + timedelta(microseconds=int(stamp) // 1000),
         durable_sequence=sequence,
     )

@@ -14,19 +14,23 @@ from handlers.ports import Answer
 MAX_REPLY_CHARACTERS: Final = 255
 RECONNECT_S: Final = 1.0
 
-_INBOX: Final = re.compile(r"_INBOX(\.[!-)+-\-/-=?-~]+)+\Z")
+_INBOX: Final = re.compile(r"(_INBOX|_R_)(\.[!-)+-\-/-=?-~]+)+\Z")
 """Tokens of printable ASCII without space, dot or wildcard."""
+
+BROKER_REPLY: Final = "_R_."
+"""A reply subject that the broker made for a request from another account. It lets no client name one."""
 
 _log = structlog.get_logger("outcomes")
 
 
 def may_answer(origin: str, reply_to: str | None) -> bool:
-    """Whether `reply_to` is an inbox of `origin`: any for the operator, `_INBOX.{container}.…` for a container."""
+    """Whether `reply_to` is an inbox of `origin`: any for the operator, `_INBOX.{container}.…` for a container, or
+    what the broker put in its place."""
     if reply_to is None or len(reply_to) > MAX_REPLY_CHARACTERS or _INBOX.match(reply_to) is None:
         return False
     if ORIGIN_PATTERN.match(origin) is None:
         return False
-    return origin == HOST or reply_to.startswith(f"_INBOX.{origin}.")
+    return origin == HOST or reply_to.startswith((f"_INBOX.{origin}.", BROKER_REPLY))
 
 
 class InboxOutcomes:

@@ -1,4 +1,10 @@
-"""The embedded broker's configuration: users with exactly the permissions they need, and durable storage."""
+"""The embedded broker's configuration: users with exactly the permissions they need, and durable storage.
+
+Permissions do not cover what the broker itself sends on a user's behalf: the acknowledgement of a queued command goes
+to whatever reply subject its sender names, `tower.evt…` too, and would be recorded there. So peers in containers live
+in an account of their own, in which no stream listens; their commands and answers pass through exports of the tower's
+account, a reply subject reaches no further than theirs, and the tower sees one made by the broker (`_R_.…`).
+"""
 
 import json
 from collections.abc import Sequence
@@ -17,6 +23,9 @@ OBSERVER_USER: Final = "observer"
 MAX_PAYLOAD_BYTES: Final = 8 * 1024 * 1024
 """Room for an event that holds a command of the largest size (1 MiB) and its envelope."""
 
+TOWER_ACCOUNT: Final = "TOWER"
+PEERS_ACCOUNT: Final = "PEERS"
+
 NOTHING: Final[tuple[str, ...]] = ()
 
 
@@ -27,6 +36,7 @@ class BrokerUser(msgspec.Struct, frozen=True, kw_only=True):
     password: str
     publish: tuple[str, ...] | None = None
     subscribe: tuple[str, ...] | None = None
+    account: str = TOWER_ACCOUNT
 
 
 def reading_rights(node: str) -> tuple[str, ...]:
@@ -63,7 +73,9 @@ def observer_user(node: str, password: str) -> BrokerUser:
 
 def answers_user(password: str) -> BrokerUser:
     """The connection that answers commands: whatever reply subject is asked for, it can only reach inboxes."""
-    return BrokerUser(name=ANSWERS_USER, password=password, publish=("_INBOX.>", "tower.out.>"), subscribe=NOTHING)
+    return BrokerUser(
+        name=ANSWERS_USER, password=password, publish=("_INBOX.>", "tower.out.>", "_R_.>"), subscribe=NOTHING
+    )
 
 
 def container_user(node: str, container_id: str, password: str) -> BrokerUser:
@@ -75,6 +87,7 @@ def container_user(node: str, container_id: str, password: str) -> BrokerUser:
         password=password,
         publish=(f"tower.cmd.{node}.{container_id}.>", f"tower.req.{node}.{container_id}.>"),
         subscribe=(f"_INBOX.{container_id}.>", f"tower.out.{node}.{container_id}.>"),
+        account=PEERS_ACCOUNT,
     )
 
 
@@ -84,6 +97,40 @@ def _permissions(user: BrokerUser) -> dict[str, Any]:
         side: {"allow": list(subjects)} if subjects else {"deny": [">"]}
         for side, subjects in sides.items()
         if subjects is not None
+    }
+
+
+def _users(users: Sequence[BrokerUser]) -> list[dict[str, Any]]:
+    return [
+        {"user": user.name, "password": user.password}
+        | ({"permissions": permissions} if (permissions := _permissions(user)) else {})
+        for user in users
+    ]
+
+
+def _accounts(node: str, users: Sequence[BrokerUser]) -> dict[str, Any]:
+    peers = [user for user in users if user.account == PEERS_ACCOUNT]
+    services = ("tower.cmd", "tower.req")
+    imports = [
+        {kind: {"account": TOWER_ACCOUNT, "subject": subject}}
+        for peer in peers
+        for kind, subject in (
+            *(("service", f"{door}.{node}.{peer.name}.*.*") for door in services),
+            ("stream", f"_INBOX.{peer.name}.>"),
+            ("stream", f"tower.out.{node}.{peer.name}.>"),
+        )
+    ]
+    return {
+        TOWER_ACCOUNT: {
+            "jetstream": "enabled",
+            "users": _users([user for user in users if user.account == TOWER_ACCOUNT]),
+            "exports": [
+                *({"service": f"{door}.{node}.>"} for door in services),
+                {"stream": "_INBOX.>"},
+                {"stream": f"tower.out.{node}.>"},
+            ],
+        },
+        PEERS_ACCOUNT: {"users": _users(peers), "imports": imports},
     }
 
 
@@ -99,15 +146,6 @@ def render(*, node: str, host: str, port: int, store: Path, log_file: Path, user
         "logfile_max_num": 3,
         # An audit log must be on disk before it is acknowledged; by default JetStream syncs every two minutes.
         "jetstream": {"store_dir": str(store), "sync_interval": "always"},
-        "authorization": {
-            "users": [
-                {
-                    "user": user.name,
-                    "password": user.password,
-                    **({"permissions": permissions} if (permissions := _permissions(user)) else {}),
-                }
-                for user in users
-            ]
-        },
+        "accounts": _accounts(node, users),
     }
     return json.dumps(config, indent=1)

@@ -182,6 +182,11 @@ class TestDurableDoor:
         await queue(tower_nats, b"{3}")
         assert (await taken(inbox, 1))[0].payload == b"{3}"
 
+    async def test_a_sender_cannot_name_a_reply_of_the_broker(self, tower_nats: WireClient, open_door: Any) -> None:
+        await queue(tower_nats, b"{}", origin=CONTAINER, reply_to="_R_.x.y")
+        inbox, _ = open_door()
+        assert (await taken(inbox, 1))[0].reply_to is None
+
     async def test_it_reads_on_from_a_sequence(self, tower_nats: WireClient, open_door: Any) -> None:
         await queue(tower_nats, *numbers(1, 5))
         inbox, _ = open_door(after=3)

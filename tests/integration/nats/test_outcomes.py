@@ -37,6 +37,8 @@ async def stored(client: WireClient, stream: str) -> int:
         (CONTAINER, f"_INBOX.{OTHER}.1", False),
         (CONTAINER, f"_INBOX.{CONTAINER}", False),
         (CONTAINER, f"_INBOX.{CONTAINER}x.1", False),
+        (CONTAINER, "_R_.x.y", True),
+        ("tower", "_R_.x.y", False),
         ("tower", "_INBOX.abc", False),
         ("policy", "_INBOX.abc", False),
         ("host", None, False),

@@ -21,7 +21,7 @@ class Permissions:
     """Asks the broker by trying: what was published is seen by the tower user, or it is not."""
 
     def __init__(self, client: WireClient, tower: WireClient) -> None:
-        self._client = client
+        self.client = client
         self._tower = tower
 
     async def may_publish(self, subject: str) -> bool:
@@ -32,8 +32,8 @@ class Permissions:
 
         subscription = await self._tower.subscribe(subject, cb=see)
         await self._tower.flush()
-        await self._client.publish(subject, b"{}")
-        await self._client.flush()
+        await self.client.publish(subject, b"{}")
+        await self.client.flush()
         await self._tower.flush()
         await subscription.drain()
         return seen.is_set()
@@ -44,11 +44,11 @@ class Permissions:
         async def see(_message: Msg) -> None:
             seen.set()
 
-        subscription = await self._client.subscribe(subject, cb=see)
-        await self._client.flush()
+        subscription = await self.client.subscribe(subject, cb=see)
+        await self.client.flush()
         await self._tower.publish(example, b"{}")
         await self._tower.flush()
-        await self._client.flush()
+        await self.client.flush()
         await subscription.drain()
         return seen.is_set()
 
@@ -168,6 +168,27 @@ async def test_a_container_sees_and_touches_its_own_only(container: Permissions)
         (f"tower.cmd.local.{CONTAINER}.>", f"tower.cmd.local.{CONTAINER}.a.b"),
     ):
         assert not await container.may_subscribe(subject, example)
+
+
+@pytest.mark.parametrize(
+    "reply_to",
+    ["tower.evt.local.pane.p1.created", "tower.cmd.local.host.layout.create", f"tower.cmd.local.{OTHER}.a.b"],
+)
+async def test_the_broker_writes_nothing_for_a_container_either(
+    container: Permissions, tower_nats: WireClient, reply_to: str
+) -> None:
+    """The acknowledgement of a queued command goes to the reply subject, by the broker itself and past permissions."""
+    await container.client.publish(f"tower.cmd.local.{CONTAINER}.layout.create", b"{}", reply=reply_to)
+    await container.client.flush()
+
+    async def messages(stream: str) -> int:
+        return (await js_api(tower_nats, f"STREAM.INFO.{stream}_{NODE}"))["state"]["messages"]
+
+    await eventually(lambda: messages("TOWER_COMMANDS"), "the queued command")
+    # Answered after the acknowledgement of the first: it would be there by now.
+    await container.client.ask(f"tower.cmd.local.{CONTAINER}.layout.create", b"{}")
+    assert await messages("TOWER_COMMANDS") == 2
+    assert await messages("TOWER_EVENTS") == 0
 
 
 def test_only_a_container_id_names_a_container() -> None:
