@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from adapters.cli.client import Queries
 
 SHORT: Final = 8
+NARROWEST: Final = 4
+"""Columns that a column keeps, however narrow the terminal is."""
 PIPE_WIDTH: Final = 100_000
 """Columns of plain text: nothing is cut or wrapped in a pipe."""
 
@@ -148,18 +150,36 @@ def table(
 ) -> None:
     """A table without lines. On a narrow terminal the columns named `wide` give way, cut or (`wrap`) on further lines;
     in a pipe nothing does, up to `pipe_width`."""
+    from rich.cells import cell_len
     from rich.table import Table
+    from rich.text import Text
 
     out = console(pipe_width=pipe_width)
+    cells = [[cell if isinstance(cell, Text) else Text(str(cell)) for cell in row] for row in rows]
+    natural = [
+        max(cell_len(column), *(row[index].cell_len for row in cells), 0) for index, column in enumerate(columns)
+    ]
+    widths = _fitted(natural, [column in wide for column in columns], out.width)
     drawn = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-    for column in columns:
-        if column in wide:
-            drawn.add_column(column, overflow="fold" if wrap else "ellipsis", no_wrap=not wrap, min_width=4)
-        else:
-            drawn.add_column(column, no_wrap=True, overflow="fold")
-    for row in rows:
-        drawn.add_row(*(cell if hasattr(cell, "plain") else str(cell) for cell in row))
+    for column, width in zip(columns, widths, strict=True):
+        folds = wrap and column in wide
+        drawn.add_column(column, no_wrap=not folds, overflow="fold" if folds else "ellipsis", width=width)
+    for row in cells:
+        drawn.add_row(*row)
     write(drawn, out)
+
+
+def _fitted(natural: Sequence[int], gives_way: Sequence[bool], total: int) -> list[int]:
+    """Widths of columns that stand two blanks apart: where `total` is too narrow, the widest that may gives way."""
+    widths = list(natural)
+    excess = sum(widths) + 2 * (len(widths) - 1) - total
+    while excess > 0:
+        index = max(range(len(widths)), key=lambda at: (gives_way[at], widths[at]))
+        if not gives_way[index] or widths[index] <= NARROWEST:
+            break
+        widths[index] -= 1
+        excess -= 1
+    return widths
 
 
 def write(drawn: object, out: "Console") -> None:
