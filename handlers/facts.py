@@ -28,18 +28,20 @@ class FactFinder:
         self._terminals = terminals
         self._vault = vault
 
-    async def gather(self, requests: Iterable[Request], at: datetime) -> dict[int, Facts]:
-        """The facts of each request, by its place in `requests`."""
+    async def gather(self, requests: Iterable[Request], at: datetime) -> dict[int, Facts | None]:
+        """The facts of each request, by its place in `requests`; None when the disk failed them."""
         requests = list(requests)
         creates = [request for request in requests if isinstance(request, LayoutCreate)]
         sessions = await self._sessions({request.container_id for request in creates})
         directories = await self._directories(creates)
         templates = self._templates.all() if creates else {}
         profiles = self._profiles.digests()
-        facts: dict[int, Facts] = {}
+        facts: dict[int, Facts | None] = {}
         plain = Facts(at=at)
         for place, request in enumerate(requests):
             match request:
+                case LayoutCreate(working_dir=str(value)) if value and directories[value] is None:
+                    facts[place] = None
                 case LayoutCreate():
                     template = templates.get(request.template_name)
                     facts[place] = Facts(
@@ -80,6 +82,14 @@ class FactFinder:
             _log.warning("session names unknown", container_id=container_id, reason=str(error))
             return None
 
-    async def _directories(self, creates: Iterable[LayoutCreate]) -> Mapping[str, str]:
+    async def _directories(self, creates: Iterable[LayoutCreate]) -> Mapping[str, str | None]:
+        """Digest of each working directory; None for one that could not be kept."""
         wanted = sorted({request.working_dir for request in creates if request.working_dir})
-        return {value: await self._vault.put(value) for value in wanted}
+        return {value: await self._kept(value) for value in wanted}
+
+    async def _kept(self, value: str) -> str | None:
+        try:
+            return await self._vault.put(value)
+        except OSError as error:
+            _log.error("a working directory could not be kept", reason=str(error))
+            return None

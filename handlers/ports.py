@@ -253,7 +253,7 @@ class Templates(Protocol):
 
 
 class Vault(Protocol):
-    """Private values by digest, outside the log (working directories)."""
+    """Private values by digest, outside the log (working directories). Both raise `OSError`."""
 
     async def put(self, value: str) -> str: ...
 

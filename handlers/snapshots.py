@@ -27,7 +27,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SnapshotStore(Protocol):
-    """Where snapshots and the segments of seen command ids are kept."""
+    """Where snapshots and the segments of seen command ids are kept. All raise `OSError`."""
 
     async def load(self) -> bytes | None: ...
 

@@ -105,7 +105,11 @@ class Writer:
 
     async def recover(self) -> None:
         """Snapshot and tail into memory. Raises `LogUnavailable`, `BrokenLog`, `UndecodableEvent`."""
-        data = await self._snapshot_store.load()
+        try:
+            data, segments = await self._snapshot_store.load(), await self._snapshot_store.segments()
+        except OSError as error:
+            self._say.warning("snapshot ignored: it cannot be read; replaying the whole log", reason=str(error))
+            data, segments = None, {}
         snapshot = None if data is None else snapshots.decode(data, self._digest)
         if data is not None and snapshot is None:
             self._say.warning("snapshot ignored: unreadable, or written by other code; replaying the whole log")
@@ -116,7 +120,7 @@ class Writer:
         if snapshot is not None:
             self.ledger = snapshot.ledger
             self._seen.horizon_s = snapshot.horizon_s
-            for hour, records in sorted((await self._snapshot_store.segments()).items()):
+            for hour, records in sorted(segments.items()):
                 self._seen.load(hour, records, self.ledger.position)
         self._snapshot_position = self.ledger.position
         await self._replay_tail()
@@ -207,7 +211,12 @@ class Writer:
         by_item = {id(each): facts[place] for place, each in enumerate(known)}
         batch = Batch(self.ledger, node=self.node, ids=self._ids, seen=self._seen, refusals=self._refusals)
         for place, each in enumerate(prepared):
-            if not batch.add(each, by_item.get(id(each)) or self._facts.none(at)):
+            found = by_item.get(id(each), self._facts.none(at))
+            if found is None:
+                busy = "what this command needs could not be kept on the tower's disk; ask again"
+                refusal = Rejection("tower_busy", busy, queued=len(self._inbox))
+                each, found = msgspec.structs.replace(each, refusal=refusal), self._facts.none(at)
+            if not batch.add(each, found):
                 batch.finish()
                 return batch, list(items[place:])
         batch.finish()
@@ -308,6 +317,8 @@ class Writer:
                 events.append(record)
         except (LogUnavailable, UndecodableEvent) as error:
             self._say.warning("outcome not readable", command_id=command_id, reason=str(error))
+            # Some of its events would give a wrong result.
+            events.clear()
         if not events:
             message = "this command was decided before; its outcome cannot be read now, ask again"
             return _rejection(prepared, Rejection("tower_busy", message, queued=len(self._inbox)), position)
