@@ -32,7 +32,10 @@ class SnapshotStore(Protocol):
     async def load(self) -> bytes | None: ...
 
     async def save(self, snapshot: Snapshot, segments: Mapping[int, bytes], dropped_hours: list[int]) -> None:
-        """Append the segments, then replace the snapshot atomically; encodes off the event loop."""
+        """Append the segments, then replace the snapshot atomically; encodes off the event loop.
+
+        Half a record that an earlier save left at the end of a segment is cut off before more is appended.
+        """
         ...
 
     async def segments(self) -> Mapping[int, bytes]:

@@ -17,12 +17,17 @@ def write_private(path: Path, content: bytes) -> None:
     _sync_folder(path.parent)
 
 
-def append_private(path: Path, content: bytes) -> None:
-    """Append to `path` (mode 0600), on disk when this returns."""
+def append_records(path: Path, records: bytes, size: int) -> None:
+    """Append records of `size` bytes to `path` (mode 0600), on disk when this returns.
+
+    What a crash or a full disk left of a record is cut off first: behind it no record would be found any more.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(descriptor, "ab") as file:
-        file.write(content)
+        length = os.fstat(file.fileno()).st_size
+        os.ftruncate(file.fileno(), length - length % size)
+        file.write(records)
         file.flush()
         os.fsync(file.fileno())
 

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
-from adapters.files.atomic import append_private, write_private
+from adapters.files.atomic import append_records, write_private
+from handlers.seen import RECORD
 from handlers.snapshots import Snapshot, encode
 
 
@@ -30,7 +31,7 @@ class FileSnapshots:
 
     def _save(self, snapshot: Snapshot, segments: Mapping[int, bytes], dropped_hours: list[int]) -> None:
         for hour, records in segments.items():
-            append_private(self._segments / str(hour), records)
+            append_records(self._segments / str(hour), records, RECORD.size)
         write_private(self._snapshot, encode(snapshot))
         for hour in dropped_hours:
             (self._segments / str(hour)).unlink(missing_ok=True)
