@@ -54,8 +54,9 @@ def report(request: PaneReport, facts: Facts, state: Layouts) -> tuple[Event, ..
         case c.PaneRecordLaunchExited():
             return _launch_exited(request, pane, this)
         case c.PaneRegister():
-            pending = pane.state is PaneState.CREATING or pane.failed_stage is Stage.LAUNCH_COMMAND
-            if not pending or not pane.live or pane.next_stage is not Stage.REGISTRATION:
+            launch_exited = (pane.state, pane.failed_stage) == (PaneState.DEGRADED, Stage.LAUNCH_COMMAND)
+            pending = pane.state is PaneState.CREATING or launch_exited
+            if not pending or pane.next_stage is not Stage.REGISTRATION:
                 return ()
             return (e.PaneRegistered(**this, agent_id=facts.ids[0]),)
         case c.PaneRecordLogAttached() | c.PaneRecordLogFailed():

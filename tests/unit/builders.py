@@ -21,7 +21,10 @@ MASTER = PaneSlot(role="master", capability="orchestrator", label="m{n}")
 TEMPLATES: Mapping[str, Template] = {
     **BUILT_IN,
     "solo": Template(name="solo", panes=(MASTER,)),
-    "lead": Template(name="lead", panes=(PaneSlot(role="master", capability="plan", label="lead", launch="claude"),)),
+    "lead": Template(
+        name="lead",
+        panes=(PaneSlot(role="master", capability="plan", label="lead", launch="claude", restart="on_failure"),),
+    ),
 }
 PROFILES: Mapping[str, str] = {"claude": "digest-of-claude", "shell": "digest-of-shell"}
 KNOWN_TEMPLATES = ["1m+2s", "2m+2s", "lead", "solo"]
@@ -109,7 +112,7 @@ def _slot(layout_id: str, slot: int, label: str, profile: str, marker: str) -> e
         label=label,
         launch_profile=profile,
         launch_digest=PROFILES[profile],
-        restart="never",
+        restart="on_failure" if label == "lead" else "never",
         marker=marker,
     )
 
@@ -151,11 +154,11 @@ def recreated(
             container_id=container,
             slot=slot,
             role="master" if master else "slave",
-            capability="orchestrator" if master else "worker",
+            capability=("orchestrator" if label != "lead" else "plan") if master else "worker",
             label=label,
             launch_profile=profile,
             launch_digest=PROFILES[profile],
-            restart="never",
+            restart="on_failure" if label == "lead" else "never",
             predecessor_id=predecessor_id,
             chain_depth=depth,
         ),

@@ -85,17 +85,12 @@ SITUATIONS = {
         moved(P, "ready", "degraded", "process_exited"),
         layout_moved("L", "ready", "degraded"),
     ),
-    **{
-        f"failed/{stage}": _at("failed", stage)
-        for stage in (
-            "pane_create",
-            "launch_command",
-            "registration",
-            "log_attach",
-            "recovery_reattach",
-            "pane_vanished",
-        )
-    },
+    "failed/pane_create": _at("failed", "pane_create"),
+    "failed/launch_command": _at("failed", "launch_command", spawned(P), settled(P)),
+    "failed/registration": _at("failed", "registration", spawned(P), settled(P)),
+    "failed/log_attach": _at("failed", "log_attach", spawned(P), settled(P), registered(P)),
+    "failed/recovery_reattach": _at("failed", "recovery_reattach", spawned(P), settled(P), registered(P)),
+    "failed/pane_vanished": _at("failed", "pane_vanished", spawned(P)),
     "removed": (*ready_layout(), moved(P, "ready", "removed"), gone(P), layout_moved("L", "ready", "removed")),
 }
 """Every way in which a pane can stand."""

@@ -127,6 +127,10 @@ class TestInheritance:
             *recreated("L-s1", "L-new", label="s1", slot=1, profile="claude")
         )
 
+    def test_restart_policy(self) -> None:
+        before = (*layout("L", "lead"), moved("L-lead", "creating", "failed", "pane_create"))
+        given(*before).when(recreate("L-lead"), facts=facts("L-new")).then(*recreated("L-lead", "L-new", label="lead"))
+
     def test_another_profile(self) -> None:
         given(*failed_layout()).when(recreate("L-m1", override="claude"), facts=facts("L-new")).then(
             *recreated("L-m1", "L-new", profile="claude"), layout_moved("L", "failed", "creating")
