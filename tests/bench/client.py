@@ -1,0 +1,149 @@
+"""The load, in a process of its own: any number of clients, each with one command under way at a time.
+
+`python -m tests.bench.client '{"kind": …}'` runs one `Spec` and prints one `Figures` as JSON; `echo` answers raw
+requests until it is ended. The raw kinds are plain nats-py, as a person would write it.
+"""
+
+import asyncio
+import resource
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import Literal
+
+import msgspec
+import nats
+import uvloop
+
+from adapters.nats.client import CommandClient, Door
+from adapters.nats.connection import connect
+from adapters.system import SystemIds
+from tests.bench.machine import Load
+
+RAW_STREAM = "BENCH_RAW"
+RAW_SUBJECT = "bench.raw"
+ECHO_SUBJECT = "bench.echo"
+PAYLOAD = b"x" * 480
+"""As long as the event of a refused command."""
+
+Kind = Literal["request", "durable", "raw-request", "raw-publish", "raw-fenced", "echo"]
+Call = Callable[[], Awaitable[object]]
+
+
+class Spec(msgspec.Struct, frozen=True):
+    kind: Kind
+    url: str
+    node: str
+    clients: int
+    warm_s: float = 0.5
+    run_s: float = 3.0
+    watched: dict[str, int] = {}
+    """Processes whose processor time is measured: name -> pid."""
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """`cores`: processors in use by process, `client` and `others` among them. `positions`: of the log, at the ends."""
+
+    count: int
+    seconds: float
+    p50_ms: float
+    p99_ms: float
+    cores: dict[str, float]
+
+    @property
+    def rate(self) -> float:
+        return self.count / self.seconds
+
+
+async def main(spec: Spec) -> None:
+    if spec.kind == "echo":
+        await _echo(spec)
+        return
+    if spec.kind in ("request", "durable"):
+        client = await connect(spec.url, name="bench")
+        call = _command(CommandClient(client, spec.node, ids=SystemIds()), spec.kind)
+        figures = await _measure(spec, call)
+        await client.close()
+    else:
+        raw = await nats.connect(spec.url)
+        figures = await _measure(spec, await _raw(raw, spec.kind))
+        await raw.close()
+    sys.stdout.buffer.write(msgspec.json.encode(figures) + b"\n")
+
+
+def _command(client: CommandClient, door: Door) -> Call:
+    ids = SystemIds()
+
+    async def call() -> None:
+        outcome = await client.ask("pane", "remove", {"pane_id": ids.uuid7()}, door=door)
+        assert outcome["error"]["code"] == "managed_pane_not_found", outcome
+
+    return call
+
+
+async def _raw(client: nats.NATS, kind: Kind) -> Call:
+    stream = client.jetstream(timeout=30)
+    if kind == "raw-request":
+        return lambda: client.request(ECHO_SUBJECT, PAYLOAD, timeout=30)
+    if kind == "raw-publish":
+        return lambda: stream.publish(RAW_SUBJECT, PAYLOAD)
+    last = (await stream.stream_info(RAW_STREAM)).state.last_seq
+
+    async def fenced() -> None:
+        nonlocal last
+        headers = {"Nats-Expected-Last-Sequence": str(last)}
+        last = (await stream.publish(RAW_SUBJECT, PAYLOAD, headers=headers)).seq
+
+    return fenced
+
+
+async def _measure(spec: Spec, call: Call) -> Figures:
+    begins = time.monotonic() + spec.warm_s
+    ends = begins + spec.run_s
+    times: list[float] = []
+
+    async def one() -> None:
+        while (started := time.perf_counter(), time.monotonic())[1] < ends:
+            await call()
+            if begins < time.monotonic() <= ends:
+                times.append(time.perf_counter() - started)
+
+    async def load() -> dict[str, float]:
+        await asyncio.sleep(spec.warm_s)
+        watch, used = Load(spec.watched), _own_cpu_s()
+        await asyncio.sleep(spec.run_s)
+        mine = _own_cpu_s() - used
+        return watch.since(spec.run_s, [mine]) | {"client": mine / spec.run_s}
+
+    cores, *_ = await asyncio.gather(load(), *(one() for _ in range(spec.clients)))
+    times.sort()
+    return Figures(
+        count=len(times),
+        seconds=spec.run_s,
+        p50_ms=times[len(times) // 2] * 1000,
+        p99_ms=times[min(len(times) - 1, len(times) * 99 // 100)] * 1000,
+        cores=cores,
+    )
+
+
+def _own_cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+async def _echo(spec: Spec) -> None:
+    client = await nats.connect(spec.url)
+
+    async def answer(message: nats.aio.msg.Msg) -> None:
+        await message.respond(message.data)
+
+    await client.subscribe(ECHO_SUBJECT, cb=answer)
+    await client.flush()
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main(msgspec.json.decode(sys.argv[1], type=Spec)))
