@@ -18,6 +18,7 @@ import psycopg
 import sqlalchemy as sa
 from psycopg import sql
 from sqlalchemy import event
+from sqlalchemy.engine.interfaces import IsolationLevel
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from projections.ports import DatabaseTrouble
@@ -26,6 +27,9 @@ T = TypeVar("T")
 
 READERS: Final = 4
 LOCK_TIMEOUT_S: Final = 5.0
+"""How long a statement waits for what another process holds, before it counts as trouble."""
+
+CONNECT_TIMEOUT_S: Final = 5
 
 _EVENT_FAULTS: Final = ("22", "23", "54")
 """Classes of SQLSTATE that lie in the values: data exception, integrity, program limit exceeded."""
@@ -99,24 +103,26 @@ class SqlDatabase:
                 self._inode = os.stat(self._file).st_ino
 
 
-def open_database(url: str, *, node: str) -> SqlDatabase:
+def open_database(url: str, *, node: str, lock_timeout_s: float = LOCK_TIMEOUT_S) -> SqlDatabase:
     """`sqlite:///path` or `postgresql://user:password@host/name`. Connects at the first use."""
     parsed = sa.make_url(url)
     if parsed.get_backend_name() == "sqlite":
         if parsed.database is None or parsed.database == ":memory:":
             raise ValueError("the read models need a file: sqlite:///path")
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        return SqlDatabase(_sqlite(parsed, "BEGIN IMMEDIATE"), _sqlite(parsed, "BEGIN"), Path(parsed.database))
+        writer = _sqlite(parsed, "BEGIN IMMEDIATE", lock_timeout_s)
+        return SqlDatabase(writer, _sqlite(parsed, "BEGIN", lock_timeout_s), Path(parsed.database))
     parsed = parsed.set(drivername="postgresql+psycopg")
-    return SqlDatabase(_postgres(parsed, node, "READ COMMITTED"), _postgres(parsed, node, "REPEATABLE READ"), None)
+    writer = _postgres(parsed, node, "READ COMMITTED", lock_timeout_s)
+    return SqlDatabase(writer, _postgres(parsed, node, "REPEATABLE READ", lock_timeout_s), None)
 
 
-def _sqlite(url: sa.URL, begin: str) -> sa.Engine:
+def _sqlite(url: sa.URL, begin: str, lock_timeout_s: float) -> sa.Engine:
     engine = sa.create_engine(
         url,
         pool_size=READERS,
         # The transaction is opened by us: sqlite3 would open none for a definition of tables.
-        connect_args={"isolation_level": None, "check_same_thread": False, "timeout": LOCK_TIMEOUT_S},
+        connect_args={"isolation_level": None, "check_same_thread": False, "timeout": lock_timeout_s},
     )
 
     @event.listens_for(engine, "connect")
@@ -131,13 +137,21 @@ def _sqlite(url: sa.URL, begin: str) -> sa.Engine:
     return engine
 
 
-def _postgres(url: sa.URL, node: str, isolation: Any) -> sa.Engine:
+def _postgres(url: sa.URL, node: str, isolation: IsolationLevel, lock_timeout_s: float) -> sa.Engine:
     engine = sa.create_engine(
         url,
         pool_size=READERS,
         pool_pre_ping=True,
         isolation_level=isolation,
-        connect_args={"options": "-c synchronous_commit=off", "connect_timeout": int(LOCK_TIMEOUT_S)},
+        connect_args={
+            "options": f"-c synchronous_commit=off -c lock_timeout={round(lock_timeout_s * 1000)}",
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            # A server that vanished without a word is noticed within a quarter of a minute.
+            "keepalives_idle": 5,
+            "keepalives_interval": 5,
+            "keepalives_count": 2,
+            "tcp_user_timeout": 15_000,
+        },
     )
 
     @event.listens_for(engine, "connect", insert=True)

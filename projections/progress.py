@@ -77,7 +77,8 @@ class Progress:
         status = self._statuses[name]
         status.position, status.trouble, status.stop = position, None, None
         status.moved_at = asyncio.get_running_loop().time()
-        self._release(name, position)
+        if status.serves:
+            self._release(name, position)
 
     def stopped(self, name: str, stop: Stop) -> None:
         self._statuses[name].stop = stop

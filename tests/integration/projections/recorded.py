@@ -17,8 +17,6 @@ from domain.node import CommandRejected
 from domain.tower import Tower
 from tests.unit import builders as b
 
-BATCH = 500
-
 
 def stored(event: Event, position: int, *, command_id: str = "command", actor: str = HOST, sequence: int = 1) -> Stored:
     """At `position`, one second after the one before."""
@@ -47,8 +45,9 @@ def undecodable(position: int, kind: str) -> Stored:
 class ListLog:
     """The `Source` port over a list; what is appended reaches those who follow at once."""
 
-    def __init__(self, entries: Iterable[Stored] = ()) -> None:
+    def __init__(self, entries: Iterable[Stored] = (), *, batch: int = 500) -> None:
         self.entries = list(entries)
+        self._batch = batch
         self._changed = asyncio.Condition()
 
     @property
@@ -68,23 +67,26 @@ class ListLog:
             self._changed.notify_all()
         return self.last
 
+    def _next(self, after: int, end: int) -> Sequence[Stored]:
+        return [entry for entry in self.entries if after < entry.position <= end][: self._batch]
+
     async def last_position(self) -> int:
         return self.last
 
     async def read(self, after: int, until: int | None = None) -> AsyncGenerator[Sequence[Stored], None]:
         end = self.last if until is None else min(until, self.last)
-        while batch := [entry for entry in self.entries if after < entry.position <= end][:BATCH]:
+        while batch := self._next(after, end):
             after = batch[-1].position
             yield batch
 
     async def follow(self, after: int) -> AsyncGenerator[Sequence[Stored], None]:
         while True:
-            async for batch in self.read(after):
+            while batch := self._next(after, self.last):
                 after = batch[-1].position
                 yield batch
             async with self._changed:
-                position = after
-                await self._changed.wait_for(lambda: self.last > position)
+                while self.last <= after:
+                    await self._changed.wait()
 
 
 def random_history(seed: int, commands: int) -> tuple[list[Stored], Tower]:

@@ -1,5 +1,6 @@
 """What layouts, panes and agents look like in queries, row by row, and that it is the state of the domain."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -223,7 +224,7 @@ async def test_rows_are_the_state_of_the_domain(database: SqlDatabase, running: 
         assert agent["state"] == state.layouts.panes[agent["pane_id"]].state
 
 
-async def _all_agents(tower: Running) -> Any:
+async def _all_agents(tower: Running) -> AsyncIterator[dict[str, Any]]:
     cursor = None
     while True:
         page = await tower.models.agents(limit=200, cursor=cursor)
