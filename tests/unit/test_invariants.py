@@ -26,10 +26,11 @@ from tests.unit.builders import BENCH, OTHER_BENCH, create, facts, recreate
 from tests.unit.given import fold
 
 CONTAINERS = (HOST, BENCH)
-SESSIONS = ("work", "a.b", "a_b", "review")
+SESSIONS = ("work", "a.b", "a_b", "review", "x", "y")
 KEYS = st.sampled_from([None, None, "k1", "k2"])
-ORIGINS = st.sampled_from([HOST, HOST, HOST, TOWER, BENCH, OTHER_BENCH])
-NUMBERS = st.integers(min_value=0, max_value=200)
+ORIGINS = st.sampled_from([HOST] * 6 + [TOWER, BENCH, OTHER_BENCH])
+NUMBERS = st.integers(min_value=0, max_value=60)
+UNKNOWN = 60
 
 
 def reports(pane_id: str) -> tuple[Request, ...]:
@@ -96,15 +97,15 @@ class Node(RuleBasedStateMachine):
     def pane(self, number: int) -> str:
         """A pane that is known, the newest most often, or one that is not."""
         known = list(self.books.panes)
-        return known[-1 - number % len(known)] if known and number < 190 else "unknown"
+        return known[-1 - number % len(known)] if known and number < UNKNOWN else "unknown"
 
     def layout(self, number: int) -> str:
         known = list(self.books.layouts)
-        return known[-1 - number % len(known)] if known and number < 190 else "unknown"
+        return known[-1 - number % len(known)] if known and number < UNKNOWN else "unknown"
 
     # --- what happens --------------------------------------------------------------------------------------------
 
-    @initialize(count=st.sampled_from([0, 0, 0, 38]), ready=st.booleans())
+    @initialize(count=st.sampled_from([0, 0, 39]), ready=st.booleans())
     def fill(self, count: int, ready: bool) -> None:
         for number in range(count):
             self.ask(create("solo", f"filled-{number}"))
@@ -113,11 +114,11 @@ class Node(RuleBasedStateMachine):
                 self._lead_to_ready(pane_id)
 
     @rule(
-        template=st.sampled_from(["solo", "lead", "1m+2s", "2m+2s", "none"]),
-        container=st.sampled_from([*CONTAINERS, "nowhere"]),
+        template=st.sampled_from(["solo", "lead", "lead", "1m+2s", "2m+2s", "none"]),
+        container=st.sampled_from([*CONTAINERS, *CONTAINERS, *CONTAINERS, "nowhere"]),
         session=st.sampled_from([*SESSIONS, "b a d"]),
         key=KEYS,
-        overrides=st.sampled_from([{}, {}, {"slave:s2": "claude"}, {"master:m1": "gone"}]),
+        overrides=st.sampled_from([{}, {}, {}, {}, {"slave:s2": "claude"}, {"master:m1": "gone"}]),
         sessions=st.sampled_from([None, (), ("a:b",)]),
         origin=ORIGINS,
     )
@@ -144,7 +145,12 @@ class Node(RuleBasedStateMachine):
         if key is not None and not isinstance(outcome, Rejection):
             self.again(request, origin)
 
-    @rule(number=NUMBERS, times=st.integers(min_value=1, max_value=16))
+    @rule(count=st.integers(min_value=1, max_value=3), container=st.sampled_from(CONTAINERS))
+    def crowd(self, count: int, container: str) -> None:
+        for _ in range(count):
+            self.ask(create("solo", f"crowd-{self.ids}", container=container))
+
+    @rule(number=NUMBERS, times=st.sampled_from([1, 2, 16]))
     def fail_and_recreate(self, number: int, times: int) -> None:
         pane_id = self.pane(number)
         for _ in range(times):
@@ -167,11 +173,18 @@ class Node(RuleBasedStateMachine):
         if not isinstance(outcome, Rejection) and self.state.layouts.layouts[request.layout_id].state == "removed":
             self.again(request, origin)
 
-    @rule(number=NUMBERS, which=st.integers(min_value=0, max_value=8), origin=st.sampled_from([TOWER, TOWER, BENCH]))
-    def report(self, number: int, which: int, origin: str) -> None:
-        request = reports(self.pane(number))[which]
-        if not isinstance(self.ask(request, origin), Rejection):
-            self.again(request, origin)
+    @rule(
+        number=NUMBERS,
+        which=st.lists(st.integers(min_value=0, max_value=8), min_size=1, max_size=4),
+        done=st.integers(min_value=0, max_value=4),
+        origin=st.sampled_from([TOWER, TOWER, TOWER, BENCH]),
+    )
+    def report(self, number: int, which: list[int], done: int, origin: str) -> None:
+        """Some stages of the pipeline in order, then anything at all."""
+        told = reports(self.pane(number))
+        for request in (*told[:done], *(told[place] for place in which)):
+            if not isinstance(self.ask(request, origin), Rejection):
+                self.again(request, origin)
 
     @rule(number=NUMBERS)
     def become_ready(self, number: int) -> None:
@@ -266,4 +279,4 @@ def read_back(state: Tower) -> Tower:
 
 
 TestInvariants = Node.TestCase
-TestInvariants.settings = settings(max_examples=60, stateful_step_count=40)
+TestInvariants.settings = settings(max_examples=150, stateful_step_count=40)
