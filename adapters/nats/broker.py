@@ -25,6 +25,7 @@ import structlog
 
 from adapters.nats import server_config
 from adapters.nats.backoff import pause
+from adapters.nats.disk import DiskWatch
 from adapters.nats.server_config import BrokerUser
 from adapters.nats.store_lock import StoreLock
 
@@ -36,6 +37,7 @@ FIRST_RESTART_DELAY_S: Final = 0.1
 LAST_RESTART_DELAY_S: Final = 5.0
 STEADY_AFTER_S: Final = 30.0
 PORT_TRIES: Final = 5
+DISK_LOOK_S: Final = 1.0
 ANY_IPV4: Final = "0.0.0.0"  # noqa: S104  compared with, never bound to
 
 _log = structlog.get_logger("broker")
@@ -102,6 +104,7 @@ class EmbeddedBroker:
         self._extra_users = tuple(extra_users)
         self._passwords: dict[str, str] = {}
         self._lock = StoreLock(self._folder)
+        self._disk = DiskWatch(self._folder)
         self._process: asyncio.subprocess.Process | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._answers = asyncio.Event()
@@ -178,6 +181,10 @@ class EmbeddedBroker:
         await asyncio.to_thread(self._write_config)
         if self.pid is not None:
             os.kill(self.pid, signal.SIGHUP)
+
+    def shortage(self) -> str | None:
+        """Why the log should take nothing now (no room on the disk), for `JetStreamLog`; None while there is room."""
+        return self._disk.shortage()
 
     async def wait_ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Wait until the server answers (again). Raises TimeoutError."""
@@ -317,7 +324,7 @@ class EmbeddedBroker:
         while True:
             assert self._process is not None
             started = loop.time()
-            code = await self._process.wait()
+            code = await self._end_or_room(self._process)
             self._answers.clear()
             if loop.time() - started > STEADY_AFTER_S:
                 delay_s = FIRST_RESTART_DELAY_S
@@ -331,6 +338,18 @@ class EmbeddedBroker:
             except (BrokerFailed, OSError) as error:
                 _log.error("broker did not come back", error=str(error))
                 await self._end_process()
+
+    async def _end_or_room(self, process: asyncio.subprocess.Process) -> int:
+        """Wait for the server's end, and bring it about when it has to be restarted after a full disk."""
+        ended = asyncio.ensure_future(process.wait())
+        try:
+            while not (await asyncio.wait({ended}, timeout=DISK_LOOK_S))[0]:
+                if self._disk.is_over():
+                    _log.warning("the disk was full and has room again: restarting the broker")
+                    await self._end_process()
+            return await ended
+        finally:
+            ended.cancel()
 
     async def _end_process(self) -> None:
         process = self._process

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -21,8 +21,9 @@ WRONG_LAST_CODES: Final = frozenset({10071, 10164})
 """The stream's last sequence is not the expected one: of a plain publish or a batch (10071), of a batch in a
 cluster (10164)."""
 
-FULL_CODES: Final = frozenset({10077, 10023, 10047})
-"""Maximum bytes or messages reached with discard new; no storage left for the server."""
+FULL_CODES: Final = frozenset({10077, 10023, 10047, 10176})
+"""Maximum bytes or messages reached with discard new; no storage left for the server; a batch that it could not keep
+(what a full disk does to a batch). Nothing was recorded."""
 
 
 def log_error(error: ApiError) -> LogError:
@@ -53,16 +54,27 @@ def _stored(sequence: int, _stamp: bytes, subject: bytes, header: bytes, payload
 class JetStreamLog:
     """The `EventLog` port over `TOWER_EVENTS_{node}`. One append at a time; reads are independent of each other."""
 
-    def __init__(self, client: WireClient, node: str, *, append_timeout_s: float = APPEND_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        client: WireClient,
+        node: str,
+        *,
+        append_timeout_s: float = APPEND_TIMEOUT_S,
+        shortage: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        """`shortage` says why nothing may be appended now (`EmbeddedBroker.shortage`), None when there is room."""
         self._client = client
         self._stream = subjects.events_stream(subjects.checked_node(node))
         self._append_timeout_s = append_timeout_s
+        self._shortage = shortage
         # Two fenced appends in flight could both be right about the position and arrive in either order.
         self._appending = asyncio.Lock()
 
     async def append(self, entries: Sequence[Entry], *, expected_last: int) -> int:
         if not 1 <= len(entries) <= MAX_BATCH:
             raise ValueError(f"an append holds 1 to {MAX_BATCH} entries, not {len(entries)}")
+        if (reason := self._shortage()) is not None:
+            raise LogFull(reason)
         before, last_subject, last_block = _commands_of(entries, expected_last)
         async with self._appending:
             try:

@@ -23,6 +23,8 @@ OBSERVER_USER: Final = "observer"
 MAX_PAYLOAD_BYTES: Final = 8 * 1024 * 1024
 """Room for an event that holds a command of the largest size (1 MiB) and its envelope."""
 
+NO_LIMIT_BYTES: Final = 2**50
+
 TOWER_ACCOUNT: Final = "TOWER"
 PEERS_ACCOUNT: Final = "PEERS"
 
@@ -145,7 +147,8 @@ def render(*, node: str, host: str, port: int, store: Path, log_file: Path, user
         "logfile_size_limit": 16 * 1024 * 1024,
         "logfile_max_num": 3,
         # An audit log must be on disk before it is acknowledged; by default JetStream syncs every two minutes.
-        "jetstream": {"store_dir": str(store), "sync_interval": "always"},
+        # The store's own limit would be three quarters of what is free at the start, for ever; DiskWatch looks instead.
+        "jetstream": {"store_dir": str(store), "sync_interval": "always", "max_file_store": NO_LIMIT_BYTES},
         "accounts": _accounts(node, users),
     }
     return json.dumps(config, indent=1)

@@ -11,6 +11,7 @@ import pytest
 
 from adapters.nats.broker import BrokerFailed, EmbeddedBroker
 from adapters.nats.connection import BrokerProblem, check_broker, connect, without_credentials
+from adapters.nats.disk import DiskWatch
 from adapters.nats.log import JetStreamLog
 from adapters.nats.server_config import container_user
 from adapters.nats.store_lock import StoreLocked
@@ -205,6 +206,24 @@ class TestReload:
         assert client is not None
         assert client.is_connected
         assert tower_nats.stats["reconnects"] == 0
+
+
+class TestDisk:
+    def test_appends_are_refused_while_little_is_left(self, short_tmp: Path) -> None:
+        space = [(10**12, 10**9), (10**12, 10**7), (10**8, 10**7), (10**8, 10**6)]
+        watch = DiskWatch(short_tmp, lambda _path: space.pop(0))
+        assert watch.shortage() is None
+        assert watch.shortage() == f"only 9765 KiB are free on the disk of {short_tmp}"
+        assert watch.shortage() is None
+        assert "976 KiB" in (watch.shortage() or "")
+
+    def test_a_restart_is_due_once_there_is_room_again(self, short_tmp: Path) -> None:
+        free = [10**9, 10**7, 10**9, 10**3, 10**3, 10**7, 10**9, 10**9]
+        watch = DiskWatch(short_tmp, lambda _path: (10**12, free.pop(0)))
+        assert [watch.is_over() for _ in list(free)] == [False] * 6 + [True, False]
+
+    async def test_the_real_disk_has_room(self, broker: EmbeddedBroker) -> None:
+        assert broker.shortage() is None
 
 
 class TestConnecting:

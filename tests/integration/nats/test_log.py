@@ -139,6 +139,14 @@ class TestFailedAppends:
         with pytest.raises(LogFull):
             await log.append([entry(number, 500) for number in range(count)], expected_last=last)
 
+    async def test_a_full_disk_refuses_before_the_broker_fails(self, tower_nats: WireClient) -> None:
+        room = [None, "only 3 KiB are free", None]
+        log = JetStreamLog(tower_nats, NODE, shortage=lambda: room.pop(0))
+        await log.append(entries(2), expected_last=0)
+        with pytest.raises(LogFull, match="only 3 KiB are free"):
+            await log.append(entries(2), expected_last=2)
+        assert await log.append(entries(2), expected_last=2) == 4
+
     async def test_without_a_broker_nothing_is_known_at_once(
         self, event_log: JetStreamLog, broker: EmbeddedBroker
     ) -> None:
@@ -199,6 +207,7 @@ class TestFailedAppends:
             (400, 10077, LogFull),
             (503, 10023, LogFull),
             (500, 10047, LogFull),
+            (400, 10176, LogFull),
             (503, 10008, LogUnavailable),
             (400, 10199, LogError),
             (400, 10201, LogError),
