@@ -82,7 +82,9 @@ def configure_logging(*, json: bool, node: str, level: str = "INFO", stream: Tex
     if json:
         shown += [structlog.processors.format_exc_info, redact, structlog.processors.JSONRenderer(sort_keys=False)]
     else:
-        shown += [redact, structlog.dev.ConsoleRenderer(colors=target.isatty())]
+        # Not the renderer's own tracebacks: they show the values of variables, and take seconds.
+        plain = structlog.dev.plain_traceback
+        shown += [redact, structlog.dev.ConsoleRenderer(colors=target.isatty(), exception_formatter=plain)]
     handler = logging.StreamHandler(target)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=shown))
     root = logging.getLogger()

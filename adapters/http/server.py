@@ -9,6 +9,7 @@ from typing import Final, Self
 import structlog
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from adapters.http.browser import is_loopback
 
@@ -70,6 +71,7 @@ class HttpServer:
             timeout_graceful_shutdown=grace_s,
         )
         self._server = _Uvicorn(config)
+        app.state.streams.cut = self._cut
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -91,6 +93,11 @@ class HttpServer:
             for connection in list(self._server.server_state.connections):
                 connection.transport.abort()
         _log.info("http stopped", url=self.url)
+
+    def _cut(self, client: object) -> None:
+        for connection in list(self._server.server_state.connections):
+            if isinstance(connection, H11Protocol) and connection.client == client:
+                connection.transport.abort()
 
     async def wait(self) -> None:
         """Until the server ends, which it does only when it is stopped; raises what made it fail."""

@@ -4,7 +4,7 @@ Every client reads the log itself, at its own pace: a slow one holds back nobody
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, suppress
 from typing import Final
 
@@ -22,7 +22,7 @@ from domain.envelope import Envelope, Stored, decode, encode, encode_data
 RETRY_MS: Final = 1000
 """What a client is told to wait before it connects again."""
 
-LAST_WORD_S: Final = 1.0
+LAST_WORD_S: Final = 0.5
 """How long a client that does not read may hold up the end of its stream."""
 
 UNDECODABLE: Final = "undecodable"
@@ -32,11 +32,15 @@ _log = structlog.get_logger("http")
 
 
 class Streams:
-    """The open streams of one server: at most `limit`; `stop()` ends them all."""
+    """The open streams of one server: at most `limit`; `stop()` ends them all.
+
+    `cut` breaks the connection of a client address: the server puts its own in.
+    """
 
     def __init__(self, limit: int) -> None:
         self.limit: Final = limit
         self.open = 0
+        self.cut: Callable[[object], None] = lambda client: None
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -80,11 +84,20 @@ class EventStream(Response):
             failed = results[0]
             if isinstance(failed, Exception):
                 _log.warning("event stream ended", reason=str(failed), kind=type(failed).__name__)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LAST_WORD_S):
-                    await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await self._last_word(scope, receive, send)
         finally:
             self._streams.open -= 1
+
+    async def _last_word(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """End the response; a client that does not even take that would hold up the stop, so it is cut off."""
+        try:
+            async with asyncio.timeout(LAST_WORD_S):
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except TimeoutError:
+            self._streams.cut(scope.get("client"))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORD_S):
+                    await _gone(receive)
 
     async def _pump(self, send: Send) -> None:
         position, clock = self._after, asyncio.get_running_loop().time

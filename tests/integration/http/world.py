@@ -1,0 +1,167 @@
+"""A tower without effects behind a real HTTP server: broker, log, writer, read models, all real, nothing in tmux.
+
+Panes stay as the commands left them, so that a test decides what happens next.
+"""
+
+import asyncio
+import dataclasses
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+
+from adapters.files.launching import BuiltInProfiles, BuiltInTemplates
+from adapters.files.snapshots import FileSnapshots
+from adapters.files.vault import FileVault
+from adapters.http.app import create_app
+from adapters.http.readiness import Readiness
+from adapters.http.server import HttpServer, bind
+from adapters.http.services import HttpServices
+from adapters.nats.broker import EmbeddedBroker
+from adapters.nats.connection import connect
+from adapters.nats.log import JetStreamLog
+from adapters.nats.outcomes import InboxOutcomes
+from adapters.nats.streams import ensure_streams
+from adapters.sql import open_database
+from adapters.system import SystemClock, SystemIds
+from adapters.telemetry import Metrics
+from adapters.tmux.address import Address
+from adapters.tmux.terminals import TmuxTerminals
+from domain.messages import Request
+from handlers.asking import Asker
+from handlers.facts import FactFinder
+from handlers.inbox import FollowUp, Inbox
+from handlers.writer import Writer
+from projections.projector import Projector
+from projections.read_models import ReadModels
+
+NODE = "local"
+TOKEN = "test-token-0123456789-abcdefghij"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+
+
+@dataclass
+class World:
+    """`client` asks without a token. `projecting` is the projector's task: cancel it to let the read models fall
+    behind."""
+
+    broker: EmbeddedBroker
+    log: JetStreamLog
+    inbox: Inbox
+    writing: asyncio.Task[None]
+    projecting: asyncio.Task[None]
+    services: HttpServices
+    client: httpx.AsyncClient
+    url: str
+    stack: AsyncExitStack
+
+    async def post(self, name: str, data: dict[str, Any], **fields: Any) -> httpx.Response:
+        noun, _, verb = name.partition(".")
+        return await self.client.post(
+            "/v1/commands", headers=BEARER, json={"noun": noun, "verb": verb, "data": data, **fields}
+        )
+
+    async def create_layout(self, session: str = "fleet", template: str = "1m+2s", **fields: Any) -> dict[str, Any]:
+        """The accepted outcome."""
+        data = {"container_id": "host", "template_name": template, "tmux_session_name": session, **fields}
+        answer = await self.post("layout.create", data)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def follow_up(self, request: Request) -> dict[str, Any]:
+        """The outcome of one of the tower's own commands."""
+        outcome: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.inbox.submit(FollowUp(id=SystemIds().uuid7(), request=request, on_outcome=outcome.set_result))
+        return msgspec.json.decode(await outcome)
+
+    async def get(self, path: str, **params: Any) -> Any:
+        """The body of a 200."""
+        answer = await self.client.get(path, params=params or None)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def error(self, path: str, status: int) -> dict[str, Any]:
+        answer = await self.client.get(path)
+        assert answer.status_code == status, answer.text
+        return answer.json()["error"]
+
+    async def serve(self, **changes: Any) -> httpx.AsyncClient:
+        """A client of another server over the same tower, its services changed as given."""
+        _, client = await serve(self.stack, dataclasses.replace(self.services, **changes))
+        return client
+
+
+async def serve(stack: AsyncExitStack, services: HttpServices) -> tuple[HttpServer, httpx.AsyncClient]:
+    server = await stack.enter_async_context(HttpServer(create_app(services), bind("127.0.0.1", 0)))
+    client = await stack.enter_async_context(httpx.AsyncClient(base_url=server.url, timeout=30))
+    return server, client
+
+
+@asynccontextmanager
+async def running_world() -> AsyncIterator[World]:
+    async with AsyncExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="at-", ignore_cleanup_errors=True)))
+        broker = await stack.enter_async_context(EmbeddedBroker(home, NODE))
+        tower = await connect(broker.tower_url, name="tower")
+        answers = await connect(broker.answers_url, name="answers")
+        stack.push_async_callback(tower.close)
+        stack.push_async_callback(answers.close)
+        await ensure_streams(tower, NODE)
+        log, inbox, metrics = JetStreamLog(tower, NODE), Inbox(), Metrics()
+        clock, ids = SystemClock(), SystemIds()
+        terminals = TmuxTerminals(Address(socket_path=str(home / "tmux.sock"), node=NODE))
+        stack.push_async_callback(terminals.close)
+        facts = FactFinder(
+            ids=ids,
+            templates=BuiltInTemplates(),
+            profiles=BuiltInProfiles(),
+            terminals=terminals,
+            vault=FileVault(home / "private"),
+        )
+        writer = Writer(
+            node=NODE,
+            instance=ids.uuid7(),
+            log=log,
+            inbox=inbox,
+            outcomes=InboxOutcomes(answers, NODE),
+            facts=facts,
+            snapshot_store=FileSnapshots(home / "nodes" / NODE),
+            clock=clock,
+            ids=ids,
+            observers=(metrics,),
+            meters=(metrics,),
+        )
+        await writer.recover()
+        await writer.claim(os.getpid(), "here")
+        database = open_database(f"sqlite:///{home}/tower.sqlite", node=NODE)
+        stack.push_async_callback(database.close)
+        projector = Projector(database, log)
+        await projector.prepare()
+        models = ReadModels(database, projector.progress, log.last_position)
+        tasks = [asyncio.create_task(writer.run()), asyncio.create_task(projector.run())]
+        stack.push_async_callback(_end, tasks)
+        services = HttpServices(
+            read_models=models,
+            ask=Asker(inbox, ids).ask,
+            ids=ids,
+            follow=log.follow,
+            last_position=log.last_position,
+            ready=Readiness(models.projections, log.last_position, log.get, clock),
+            node=NODE,
+            token=TOKEN,
+            metrics=metrics.registry,
+        )
+        server, client = await serve(stack, services)
+        yield World(broker, log, inbox, tasks[0], tasks[1], services, client, server.url, stack)
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
