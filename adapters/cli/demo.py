@@ -42,8 +42,7 @@ def demo(_cli: Cli) -> None:
         with ChildTower() as tower:
             Demo(tower).run()
             _heading("Cleaning up")
-        home = tower.home
-        _must(not home.exists(), f"{home} is removed, the tower and its tmux server have ended")
+        _must(not tower.home.exists(), "the tower and its tmux server have ended, their folder is removed")
         output.say()
         output.say(f"That was AgentTower, in {clock.monotonic() - started:.0f} s. Yours: `agenttower up`")
     except KeyboardInterrupt:

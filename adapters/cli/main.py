@@ -57,4 +57,5 @@ def _version(wanted: bool) -> None:
 
 
 def main() -> None:
-    build()()
+    # The same name however it was started: completion is registered for it.
+    build()(prog_name="agenttower")

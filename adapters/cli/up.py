@@ -80,6 +80,7 @@ def _answers(cli: Cli) -> bool:
 
 
 def _run(settings: "Settings", *, as_json: bool) -> None:
+    import uvloop
     from sqlalchemy.exc import SQLAlchemyError
 
     from adapters.app import CannotStart, run_tower
@@ -123,7 +124,7 @@ def _run(settings: "Settings", *, as_json: bool) -> None:
         OSError,
     )
     try:
-        with asyncio.Runner() as runner:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(main())
     except asyncio.CancelledError:
         raise typer.Exit(130) from None

@@ -4,10 +4,12 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -90,6 +92,19 @@ class Desk:
     def tmux(self, *words: str) -> str:
         argv = ["tmux", "-u", "-S", str(self.tower.tmux_socket), *words]
         return subprocess.run(argv, capture_output=True, text=True, timeout=DEADLINE_S, check=True).stdout
+
+
+@contextmanager
+def going_on(desk: Desk, *words: str) -> Iterator[Path]:
+    """A command that ends by Ctrl-C only; the file that its output goes to."""
+    seen = desk.home / f"seen-{next(_names)}"
+    argv = [sys.executable, "-m", "adapters.cli", *words]
+    with open(seen, "wb") as out, subprocess.Popen(argv, stdout=out, env=environment(desk.home)) as process:
+        try:
+            yield seen
+        finally:
+            process.send_signal(signal.SIGINT)
+    assert process.returncode == 130
 
 
 class Terminal:

@@ -31,7 +31,7 @@ def test_help_is_quick() -> None:
 def test_every_group_explains_itself(group: str) -> None:
     done = agenttower(None, group, "--help")
     assert done.code == 0
-    assert f"agenttower {group}" in " ".join(done.out.split()).replace("python -m adapters.cli", "agenttower")
+    assert f"agenttower {group}" in done.out
 
 
 def test_version() -> None:
