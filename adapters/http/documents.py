@@ -127,6 +127,19 @@ COMMAND_BODY: Final[dict[str, Any]] = {
 }
 
 
+def _mend(schemas: dict[str, Any]) -> None:
+    """FastAPI drops null values, those of examples too, and turns whole bounds into floats."""
+    for model in vars(rows).values():
+        if isinstance(model, type) and issubclass(model, BaseModel) and model.__name__ in schemas:
+            extra = model.model_config.get("json_schema_extra")
+            if isinstance(extra, dict):
+                schemas[model.__name__] |= extra
+    for schema in schemas.values():
+        for field in schema.get("properties", {}).values():
+            for bound in {"minimum", "maximum"} & field.keys():
+                field[bound] = int(field[bound])
+
+
 def openapi(api: FastAPI) -> dict[str, Any]:
     """The OpenAPI 3.1 document of the routes, with the commands' own schemas and the token."""
     document = get_openapi(
@@ -138,6 +151,7 @@ def openapi(api: FastAPI) -> dict[str, Any]:
     schemas = document["components"]["schemas"]
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
+    _mend(schemas)
     schemas.update(_COMMAND_COMPONENTS)
     document["components"]["schemas"] = dict(sorted(schemas.items()))
     document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
