@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 import structlog
 
-from adapters.tmux.address import Address
 from adapters.tmux.control import ConnectFailed, ControlConnection
 from adapters.tmux.link import CLOSE_TIMEOUT_S, REQUEST_TIMEOUT_S, Breaker, Link
 from adapters.tmux.quoting import Command, sequence
@@ -44,8 +43,9 @@ def unset_hooks(node: str) -> list[Command]:
 class HookWaiter:
     """Calls `on_signal` at each signal and at each loss of the server. Its owner awaits `run`, which `stop` ends."""
 
-    def __init__(self, address: Address, on_signal: Callable[[], None]) -> None:
-        self._address = address
+    def __init__(self, link: Link, on_signal: Callable[[], None]) -> None:
+        self._link = link
+        self._address = link.address
         self._on_signal = on_signal
         self._breaker = Breaker()
         self._server_seen = asyncio.Event()
@@ -55,7 +55,7 @@ class HookWaiter:
         """A listing just got an answer, so that a lost connection may be tried again."""
         self._server_seen.set()
 
-    async def stop(self, link: Link) -> None:
+    async def stop(self) -> None:
         """Take the hooks away and end the wait, if the server answers.
 
         A waiting client that is simply cut off would stay in the server's memory, and take a later signal for itself.
@@ -65,7 +65,7 @@ class HookWaiter:
         if self._address.surely_gone():
             return
         try:
-            await link.run(
+            await self._link.run(
                 [*unset_hooks(self._address.node), ["wait-for", "-S", _channel(self._address.node)]],
                 repeatable=True,
                 timeout_s=CLOSE_TIMEOUT_S,
@@ -98,7 +98,8 @@ class HookWaiter:
     async def _wait_on_one_connection(self) -> None:
         if self._address.surely_gone():
             raise TerminalGone("no tmux server runs")
-        connection = await ControlConnection.connect(self._address, start_server=False, timeout_s=REQUEST_TIMEOUT_S)
+        async with self._link.gate.connecting():
+            connection = await ControlConnection.connect(self._address, start_server=False, timeout_s=REQUEST_TIMEOUT_S)
         try:
             await connection.run(set_hooks(self._address.node), timeout_s=REQUEST_TIMEOUT_S)
             # What happened before the hooks stood.
@@ -107,4 +108,5 @@ class HookWaiter:
                 await connection.run([["wait-for", _channel(self._address.node)]], timeout_s=None)
                 self._on_signal()
         finally:
-            await connection.close()
+            async with self._link.gate.running():
+                await connection.close()

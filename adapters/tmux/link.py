@@ -9,6 +9,7 @@ import structlog
 from adapters.tmux.address import Address
 from adapters.tmux.control import ConnectFailed, ControlConnection
 from adapters.tmux.errors import CommandFailed, ConnectionLost, NoAnswer, of_command, of_exit
+from adapters.tmux.gate import Gate
 from adapters.tmux.oneshot import run_once
 from adapters.tmux.quoting import Command, sequence
 from handlers.ports import TerminalError, TerminalGone, TerminalUnreachable
@@ -18,6 +19,7 @@ CLOSE_TIMEOUT_S = 1.0
 BACK_OFF_FIRST_S = 0.2
 BACK_OFF_MOST_S = 10.0
 _STEADY_AFTER_S = 1.0
+_STARTS = 5
 
 _log = structlog.get_logger("tmux")
 
@@ -45,10 +47,12 @@ class Link:
 
     def __init__(self, address: Address) -> None:
         self.address = address
+        self.gate = Gate()
         self.breaker = Breaker()
         self._connection: ControlConnection | None = None
         self._connecting = asyncio.Lock()
         self._closed = False
+        self._tried = False
 
     async def run(
         self,
@@ -64,22 +68,42 @@ class Link:
         may have run.
         """
         try:
-            connection = await self.connection(start_server=start_server)
-            if connection is not None:
-                try:
-                    return await connection.run(commands, timeout_s=timeout_s)
-                except NoAnswer:
-                    raise
-                except ConnectionLost:
-                    if self.address.surely_gone():
-                        raise TerminalGone("the tmux server ended") from None
-                    if not repeatable or self._closed:
-                        raise
-            return await run_once(self.address, commands, start_server=start_server, timeout_s=timeout_s)
+            for _ in range(_STARTS if start_server else 0):
+                # A server that is just ending still takes connections; nothing of the sequence outlives it.
+                with contextlib.suppress(TerminalGone):
+                    return await self._run(commands, start_server, repeatable, timeout_s)
+            return await self._run(commands, start_server, repeatable, timeout_s)
         except CommandFailed as failure:
             raise of_command(failure) from None
         except FileNotFoundError as error:
             raise of_exit(127, str(error)) from error
+
+    async def _run(
+        self, commands: Sequence[Command], start_server: bool, repeatable: bool, timeout_s: float
+    ) -> list[str]:
+        connection = await self.connection(start_server=start_server)
+        async with self.gate.running():
+            return await self._run_on(connection, commands, start_server, repeatable, timeout_s)
+
+    async def _run_on(
+        self,
+        connection: ControlConnection | None,
+        commands: Sequence[Command],
+        start_server: bool,
+        repeatable: bool,
+        timeout_s: float,
+    ) -> list[str]:
+        if connection is not None:
+            try:
+                return await connection.run(commands, timeout_s=timeout_s)
+            except NoAnswer:
+                raise
+            except ConnectionLost:
+                if self.address.surely_gone():
+                    raise TerminalGone("the tmux server ended") from None
+                if not repeatable or self._closed:
+                    raise
+        return await run_once(self.address, commands, start_server=start_server, timeout_s=timeout_s)
 
     async def connection(self, *, start_server: bool = False) -> ControlConnection | None:
         """The living control connection, or None while none is to be had. `TerminalGone`: no server runs."""
@@ -100,10 +124,12 @@ class Link:
             return await self._connect(start_server)
 
     async def _connect(self, start_server: bool) -> ControlConnection | None:
+        self._tried = True
         try:
-            self._connection = await ControlConnection.connect(
-                self.address, start_server=start_server, timeout_s=REQUEST_TIMEOUT_S
-            )
+            async with self.gate.connecting():
+                self._connection = await ControlConnection.connect(
+                    self.address, start_server=start_server, timeout_s=REQUEST_TIMEOUT_S
+                )
         except ConnectFailed as failure:
             error = of_exit(failure.exit_code, failure.text)
             if isinstance(error, TerminalGone) and not start_server:
@@ -121,7 +147,8 @@ class Link:
         if connection is None:
             return
         lasted_s = asyncio.get_running_loop().time() - connection.opened_at
-        await connection.close()
+        async with self.gate.running():
+            await connection.close()
         if lasted_s < _STEADY_AFTER_S:
             self.breaker.failed()
         else:
@@ -133,19 +160,21 @@ class Link:
             if self._closed:
                 return
             self._closed = True
-            if self._connection is None:
-                return
-            with contextlib.suppress(TerminalError):
-                await self._end_control_session(self._connection)
-            await self._connection.close()
-            self._connection = None
+            async with self.gate.running():
+                if self._tried:
+                    with contextlib.suppress(TerminalError, OSError):
+                        await self._end_control_session()
+                if self._connection is not None:
+                    await self._connection.close()
+                    self._connection = None
 
-    async def _end_control_session(self, connection: ControlConnection) -> None:
-        own = 1 if connection.alive else 0
+    async def _end_control_session(self) -> None:
+        connection = self._connection if self._connection is not None and self._connection.alive else None
+        own = 1 if connection is not None else 0
         target = f"={self.address.control_session}:"
         alone = f"#{{&&:#{{==:#{{session_name}},{self.address.control_session}}},#{{==:#{{session_attached}},{own}}}}}"
         end: list[Command] = [["if-shell", "-F", "-t", target, alone, sequence([["kill-session", "-t", target]])]]
-        if own:
+        if connection is not None:
             await connection.run(end, timeout_s=CLOSE_TIMEOUT_S)
         elif not self.address.surely_gone():
             await run_once(self.address, end, start_server=False, timeout_s=CLOSE_TIMEOUT_S)

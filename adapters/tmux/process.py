@@ -6,6 +6,7 @@ The server holds copies of its clients' pipes: of a stopped server's clients nei
 import asyncio
 import contextlib
 from collections.abc import Callable
+from typing import cast
 
 from adapters.tmux.address import Address
 
@@ -36,13 +37,23 @@ class Process(asyncio.SubprocessProtocol):
         on_end: Callable[[], None],
     ) -> "Process":
         """`OSError` if the program cannot be executed."""
-        _, process = await asyncio.get_running_loop().subprocess_exec(
-            lambda: cls(on_output, on_end),
-            *address.argv(*words, start_server=start_server),
-            env=dict(address.environment),
-            cwd=address.working_dir,
-            start_new_session=True,
+        starting = asyncio.ensure_future(
+            asyncio.get_running_loop().subprocess_exec(
+                lambda: cls(on_output, on_end),
+                *address.argv(*words, start_server=start_server),
+                env=dict(address.environment),
+                cwd=address.working_dir,
+                start_new_session=True,
+            )
         )
+        try:
+            _, process = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # Cancelled half-way, asyncio would wait for pipes that the server holds.
+            with contextlib.suppress(OSError):
+                _, process = await starting
+                await process.close()
+            raise
         return process
 
     @property
@@ -88,11 +99,9 @@ class Process(asyncio.SubprocessProtocol):
     # --- asyncio.SubprocessProtocol ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.SubprocessTransport)
-        self._transport = transport
-        pipe = transport.get_pipe_transport(0)
-        assert isinstance(pipe, asyncio.WriteTransport)
-        self._input = pipe
+        # uvloop's transports behave like asyncio's without being of their types.
+        self._transport = cast(asyncio.SubprocessTransport, transport)
+        self._input = cast(asyncio.WriteTransport, self._transport.get_pipe_transport(0))
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         if fd == 2:

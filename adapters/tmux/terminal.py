@@ -33,7 +33,7 @@ class TmuxTerminal:
         self._stirred = asyncio.Event()
         self._watch = ProcessWatch(self._stirred.set)
         self._leftovers = Leftovers()
-        self._hooks = HookWaiter(address, self._stirred.set)
+        self._hooks = HookWaiter(self._link, self._stirred.set)
         self._hooks_task: asyncio.Task[None] | None = None
         # Dead panes (pane id and pid) about which tmux could not be made to tell more.
         self._given_up: set[tuple[str, int]] = set()
@@ -106,7 +106,7 @@ class TmuxTerminal:
     async def close(self) -> None:
         """End the control clients. The server and its panes live on."""
         if self._hooks_task is not None:
-            await self._hooks.stop(self._link)
+            await self._hooks.stop()
             _, late = await asyncio.wait([self._hooks_task], timeout=CLOSE_TIMEOUT_S)
             for task in late:
                 task.cancel()

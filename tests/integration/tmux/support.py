@@ -1,11 +1,13 @@
 """A tmux server of the test's own, and panes to make on it."""
 
 import asyncio
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,12 @@ class Server:
     def control_clients(self) -> list[int]:
         lines = self.tmux("list-clients", "-F", "#{client_pid} #{client_control_mode}").splitlines()
         return [int(line.split()[0]) for line in lines if line.endswith(" 1")]
+
+    def kill_control_clients(self, pids: Sequence[int] | None = None) -> None:
+        for pid in self.control_clients() if pids is None else pids:
+            # One may be ending by itself just now.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def kill(self) -> None:
         subprocess.run(

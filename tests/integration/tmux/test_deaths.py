@@ -45,7 +45,7 @@ async def test_every_kill_is_told_with_its_signal(server: Server, terminal: Tmux
         took.append(await _seen(terminal, _killed_by_9(f"p{number}")))
         await terminal.kill_pane(pane.tmux_pane_id, f"p{number}")
     assert sorted(took)[ROUNDS // 2] < TYPICAL_S
-    assert max(took) < 1.0
+    assert max(took) < 3.0
 
 
 async def test_every_vanished_pane_is_missed(server: Server, terminal: TmuxTerminal):
@@ -56,7 +56,7 @@ async def test_every_vanished_pane_is_missed(server: Server, terminal: TmuxTermi
         server.tmux("kill-pane", "-t", pane.tmux_pane_id)
         took.append(await _seen(terminal, _absent(f"p{number}")))
     assert sorted(took)[ROUNDS // 2] < TYPICAL_S
-    assert max(took) < 1.0
+    assert max(took) < 3.0
 
 
 async def test_many_deaths_at_once_all_have_their_status(server: Server, terminal: TmuxTerminal):

@@ -23,8 +23,7 @@ async def test_a_killed_control_client_is_replaced(server: Server, terminal: Tmu
     await terminal.look()
     await eventually(lambda: len(server.control_clients()) == 2)
     for _ in range(3):
-        for pid in server.control_clients():
-            os.kill(pid, signal.SIGKILL)
+        server.kill_control_clients()
         assert [pane.pane_id for pane in await terminal.panes()] == ["p1"]
         assert [pane.pane_id for pane in await terminal.look()] == ["p1"]
 
@@ -76,6 +75,44 @@ async def test_a_killed_server_is_gone_and_made_again(server: Server, terminal: 
     await eventually(told)
 
 
+async def test_clients_come_and_go_while_panes_change(server: Server, terminal: TmuxTerminal):
+    """Without the gate the server ends with a segmentation fault within some ten connections."""
+    first, second = await terminal.create_session("busy", [server.pane("p1"), server.pane("p2")])
+    pid = server.pid()
+    link = Link(server.address())
+    select = [["select-pane", "-t", pane.tmux_pane_id] for pane in (first, second)] * 5
+    over = asyncio.Event()
+
+    async def come_and_go() -> None:
+        for _ in range(60):
+            async with link.gate.connecting():
+                client = await ControlConnection.connect(server.address(), start_server=False, timeout_s=30)
+            async with link.gate.running():
+                await client.close()
+        over.set()
+
+    async def change() -> None:
+        while not over.is_set():
+            await link.run(select)
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(come_and_go())
+        tasks.create_task(change())
+    await link.close()
+    assert alive(pid)
+    assert len(await terminal.panes()) == 2
+
+
+async def test_a_server_that_is_just_ending_is_started_again(server: Server):
+    for _ in range(20):
+        terminal = TmuxTerminal(server.address())
+        (made,) = await terminal.create_session("short", [server.pane("p1")])
+        await terminal.close()
+        # With its last session the server ends by itself.
+        server.tmux("kill-session", "-t", "=short")
+        await eventually(lambda pid=made.pid: not alive(pid))
+
+
 async def test_control_clients_that_end_together_do_not_end_the_server(server: Server):
     """As when the tower is killed: the server finds all of them gone at once."""
     server.configure("set -g destroy-unattached on\n")
@@ -87,8 +124,7 @@ async def test_control_clients_that_end_together_do_not_end_the_server(server: S
         await eventually(lambda: len(server.control_clients()) == 2)
         clients = server.control_clients()
         os.kill(pid, signal.SIGSTOP)
-        for client in clients:
-            os.kill(client, signal.SIGKILL)
+        server.kill_control_clients(clients)
         await eventually(lambda clients=clients: not any(alive(client) for client in clients))
         os.kill(pid, signal.SIGCONT)
         assert server.tmux("list-panes", "-t", "=stay:", "-F", "#{@agenttower_pane_id}") == "p1"
