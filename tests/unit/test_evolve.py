@@ -3,6 +3,7 @@
 import random
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given as for_any
 from hypothesis import settings
@@ -10,11 +11,12 @@ from hypothesis import strategies as st
 
 from domain import catalogue, tower
 from domain.layouts import commands as c
-from domain.layouts.state import aggregate
+from domain.layouts.events import PaneState, Stage
+from domain.layouts.state import Layout, Pane, aggregate
 from domain.messages import HOST, TOWER, Event
 from domain.node import CommandRejected
 from domain.tower import Tower
-from tests.unit.builders import create, facts, layout, layout_moved, moved, ready, recreate, spawned
+from tests.unit.builders import AT, create, facts, launch_exited, layout, layout_moved, moved, ready, recreate, spawned
 from tests.unit.given import History, fold, given
 from tests.unit.strategies import values
 from tests.unit.test_invariants import read_back, reports
@@ -88,6 +90,65 @@ def test_a_story_shuffled_doubled_and_with_gaps(seed: int, kept: int) -> None:
     events = [*STORY.events, *STORY.events]
     random.Random(seed).shuffle(events)
     _ask_all(fold(events[: 2 * kept], Tower()))
+
+
+class TestWhatTheStateHolds:
+    CREATED = Pane(
+        pane_id="L-m1",
+        layout_id="L",
+        container_id=HOST,
+        slot=0,
+        role="master",
+        capability="orchestrator",
+        label="m1",
+        launch_profile="shell",
+        launch_digest="digest-of-shell",
+        restart="never",
+        marker="k",
+        marker_set_at=AT,
+    )
+
+    def test_of_a_pane_just_created(self) -> None:
+        assert given(*layout(key="k")).state.layouts.panes["L-m1"] == self.CREATED
+
+    def test_of_a_pane_that_is_ready(self) -> None:
+        assert given(*layout(key="k"), *ready("L-m1")).state.layouts.panes["L-m1"] == msgspec.structs.replace(
+            self.CREATED,
+            state=PaneState.READY,
+            marker=None,
+            marker_set_at=None,
+            tmux_pane_id="%1",
+            tmux_pane_index=0,
+            pid=100,
+            launch_settled=True,
+            agent_id="agent-L-m1",
+            log_path="L-m1.log",
+        )
+
+    def test_of_a_pane_whose_launch_command_exited(self) -> None:
+        events = (spawned("L-m1"), launch_exited("L-m1"), moved("L-m1", "creating", "degraded", "launch_command"))
+        assert given(*layout(key="k"), *events).state.layouts.panes["L-m1"] == msgspec.structs.replace(
+            self.CREATED,
+            state=PaneState.DEGRADED,
+            failed_stage=Stage.LAUNCH_COMMAND,
+            tmux_pane_id="%1",
+            tmux_pane_index=0,
+            pid=100,
+            launch_exited=True,
+            exit_code=127,
+        )
+
+    def test_of_a_layout(self) -> None:
+        happened = given().when(create(key="k"), facts=facts("L", "L-m1", working_dir_digest="digest-of-dir"))
+        assert happened.accepted().state.layouts.layouts["L"] == Layout(
+            layout_id="L",
+            container_id=HOST,
+            template_name="solo",
+            tmux_session_name="work",
+            pane_ids=("L-m1",),
+            working_dir_digest="digest-of-dir",
+            idempotency_key="k",
+        )
 
 
 class TestOddHistory:
