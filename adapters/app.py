@@ -74,6 +74,7 @@ async def run_tower(
             projector = Projector(database, engine.log)
             with contextlib.suppress(DatabaseTrouble):
                 await projector.prepare()
+            metrics.follow_projections(lambda: {status.name: status.position for status in projector.progress})
             parts.own(projector.run(), "projector")
             await engine.start(parts)
             read_models = ReadModels(database, projector.progress, engine.log.last_position)

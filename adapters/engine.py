@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -20,7 +20,7 @@ from adapters.nats.timers import BrokerTimers
 from adapters.nats.wire import WireClient
 from adapters.settings import Settings
 from adapters.system import SystemClock, SystemIds
-from adapters.telemetry import Metrics
+from adapters.telemetry import Metrics, Traces
 from adapters.tmux.address import Address
 from adapters.tmux.terminals import TmuxTerminals
 from domain.layouts.commands import PaneSweep
@@ -42,11 +42,15 @@ PURGE_INTERVAL_S: Final = 60.0
 
 
 class Connections(msgspec.Struct, frozen=True):
-    """`tower` may do everything; `answers` may publish to inboxes and outcomes only. `operator_url` has credentials."""
+    """`tower` may do everything; `answers` may publish to inboxes and outcomes only. `operator_url` has credentials.
+
+    `shortage` says why the embedded broker's disk takes no more events; None while it does.
+    """
 
     tower: WireClient
     answers: WireClient
     operator_url: str
+    shortage: Callable[[], str | None]
 
 
 class Parts:
@@ -84,7 +88,7 @@ class Engine:
         node, home = settings.node, settings.home
         self.instance = ids.uuid7()
         self.inbox = Inbox()
-        self.log = JetStreamLog(connections.tower, node)
+        self.log = JetStreamLog(connections.tower, node, shortage=connections.shortage)
         self.terminals = TmuxTerminals(Address(socket_path=str(settings.tmux_socket), node=node))
         self.asker = Asker(self.inbox, ids)
         self._follow_ups = follow_ups = FollowUps(self.inbox)
@@ -117,7 +121,7 @@ class Engine:
             snapshot_store=FileSnapshots(home / "nodes" / node),
             clock=clock,
             ids=ids,
-            observers=(follow_ups, self.spawning, self._watching, metrics),
+            observers=(follow_ups, self.spawning, self._watching, metrics, Traces()),
             meters=(metrics,),
         )
         self._recovery = Recovery(
@@ -142,7 +146,7 @@ class Engine:
         await self._ping_door.open()
         self._writing = parts.own(self.writer.run(), "writer")
         unreachable = await self._recovery.run()
-        self._metrics.holds(self.writer.ledger.tower)
+        self._metrics.holds(self.writer.ledger.tower, self.writer.ledger.position)
         self.spawning.start(self.writer.ledger.tower)
         self._watching.start(self.writer.ledger.tower)
         for part in (self.spawning, self._watching, self._sweeping):

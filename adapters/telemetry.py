@@ -4,7 +4,7 @@ import logging
 import re
 import sys
 from collections import Counter as Count
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TextIO
 
@@ -136,6 +136,22 @@ class _Panes(Collector):
         yield family
 
 
+class _Lags(Collector):
+    """How far projections are behind what is in memory, looked up when somebody asks."""
+
+    def __init__(self) -> None:
+        self.end = 0
+        self.positions: Callable[[], Mapping[str, int]] = dict
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        family = GaugeMetricFamily(
+            "agenttower_projection_lag_events", "Events not yet projected.", labels=["projection"]
+        )
+        for name, position in self.positions().items():
+            family.add_metric([name], max(0, self.end - position))
+        yield family
+
+
 class Metrics:
     """The tower's figures in a registry of their own. An `Observer` of the writer; others call the plain methods."""
 
@@ -143,6 +159,8 @@ class Metrics:
         self.registry: Final = CollectorRegistry()
         self._panes = _Panes()
         self.registry.register(self._panes)
+        self._lags = _Lags()
+        self.registry.register(self._lags)
         registry = self.registry
 
         def seconds(name: str, doc: str) -> Histogram:
@@ -160,9 +178,6 @@ class Metrics:
         self._batch_commands = sizes("batch_commands", "Commands of a batch.")
         self._batch_events = sizes("batch_events", "Events of a batch.")
         self._position = Gauge("agenttower_log_position", "Last position that is in memory.", registry=registry)
-        self._lag = Gauge(
-            "agenttower_projection_lag_events", "Events not yet projected.", ["projection"], registry=registry
-        )
         self._effects = Gauge("agenttower_effects_in_flight", "Actions under way.", ["effect"], registry=registry)
         self._round_trip_s = seconds("broker_round_trip", "A question to the broker and its answer.")
 
@@ -171,6 +186,7 @@ class Metrics:
     def committed(self, recorded: Sequence[Recorded], state: Tower) -> None:
         self._panes.state = state
         if recorded:
+            self._lags.end = recorded[-1].position
             self._position.set(recorded[-1].position)
 
     def step_done(self, decisions: Sequence[Decision], events: int, decide_s: float, append_s: float) -> None:
@@ -186,12 +202,15 @@ class Metrics:
 
     # What everybody else tells.
 
-    def holds(self, state: Tower) -> None:
-        """The state after recovery, before the first commit."""
+    def holds(self, state: Tower, position: int) -> None:
+        """What is in memory after recovery, before the first commit."""
         self._panes.state = state
+        self._lags.end = position
+        self._position.set(position)
 
-    def projection_lag(self, projection: str, events: int) -> None:
-        self._lag.labels(projection).set(events)
+    def follow_projections(self, positions: Callable[[], Mapping[str, int]]) -> None:
+        """From now on report how far each projection is behind; `positions` by name, asked at every scrape."""
+        self._lags.positions = positions
 
     @contextmanager
     def effect(self, name: str) -> Iterator[None]:
@@ -224,3 +243,30 @@ def span(name: str, traceparent: str | None, **attributes: str | float | bool) -
         carrier: dict[str, str] = {}
         _propagator.inject(carrier)
         yield carrier.get("traceparent")
+
+
+class Traces:
+    """An observer of the writer: every recorded event that belongs to a trace is a span of it, at its own time.
+
+    Follow-up commands carry the trace on, so that it leads from the command to what the effects did.
+    """
+
+    def committed(self, recorded: Sequence[Recorded], state: Tower) -> None:
+        for each in recorded:
+            if isinstance(each.envelope.traceparent, str):
+                self._span(each)
+
+    def _span(self, recorded: Recorded) -> None:
+        envelope = recorded.envelope
+        at_ns = int(envelope.time.timestamp() * 1e9)
+        _tracer.start_span(
+            envelope.type,
+            context=_propagator.extract({"traceparent": envelope.traceparent}),
+            start_time=at_ns,
+            attributes={
+                "agenttower.subject": envelope.subject,
+                "agenttower.position": recorded.position,
+                "agenttower.command_id": envelope.commandid,
+                "agenttower.actor": envelope.actor,
+            },
+        ).end(at_ns)

@@ -43,6 +43,7 @@ class FollowUp(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     origin: str = "tower"
     causation_id: str | None = None
     correlation_id: str | None = None
+    traceparent: str | None = None
     on_outcome: Callable[[bytes], None] | None = None
 
 

@@ -28,25 +28,29 @@ class FollowUps:
 
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
-        self._causes: dict[str, tuple[str, str]] = {}
+        self._causes: dict[str, tuple[str, str, str | None]] = {}
 
     def committed(self, recorded: Sequence[Recorded], state: Tower) -> None:
         for each in recorded:
             if each.envelope.kind == "pane":
-                self._causes.pop(each.envelope.subject, None)
-                self._causes[each.envelope.subject] = (each.envelope.id, each.envelope.correlationid)
+                envelope = each.envelope
+                traceparent = envelope.traceparent if isinstance(envelope.traceparent, str) else None
+                self._causes.pop(envelope.subject, None)
+                self._causes[envelope.subject] = (envelope.id, envelope.correlationid, traceparent)
         while len(self._causes) > CAUSES:
             del self._causes[next(iter(self._causes))]
 
     def send(self, subject_id: str, step: str, request: Request, *, spontaneous: bool = False) -> None:
         """Send and go on. `spontaneous`: it happened by itself (a death), no event caused it."""
-        event_id, correlation_id = (None, None) if spontaneous else self._causes.get(subject_id, (None, None))
+        none = (None, None, None)
+        event_id, correlation_id, traceparent = none if spontaneous else self._causes.get(subject_id, none)
         self._inbox.submit(
             FollowUp(
                 id=follow_up_id(subject_id, step),
                 request=request,
                 causation_id=event_id,
                 correlation_id=correlation_id,
+                traceparent=traceparent,
             )
         )
 
