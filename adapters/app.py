@@ -114,11 +114,12 @@ def _services(settings: Settings, engine: Engine, read_models: ReadModels, metri
 
 async def _connect(settings: Settings, stack: AsyncExitStack) -> Connections:
     """To the embedded broker, started here, or to the one in the settings; streams are created or verified."""
+    shortage: Callable[[], str | None] = lambda: None
     if settings.nats_url is None:
         broker = await stack.enter_async_context(
             EmbeddedBroker(settings.home, settings.node, listen=settings.nats_listen)
         )
-        urls = broker.tower_url, broker.answers_url, broker.operator_url
+        urls, shortage = (broker.tower_url, broker.answers_url, broker.operator_url), broker.shortage
     else:
         urls = settings.nats_url, settings.nats_answers_url or settings.nats_url, settings.nats_url
     tower = await connect(urls[0], name="tower")
@@ -130,7 +131,7 @@ async def _connect(settings: Settings, stack: AsyncExitStack) -> Connections:
     other = await ask_ping(tower, settings.node)
     if other is not None:
         raise CannotStart(f"node {settings.node} is run by another tower: pid {other.pid} on {other.host}")
-    return Connections(tower, answers, urls[2])
+    return Connections(tower, answers, urls[2], shortage)
 
 
 @contextlib.contextmanager

@@ -208,7 +208,7 @@ class TestLostAnswers:
         class NotYet(CountedLog):
             answered_at_append: int | None = None
 
-            async def append(self, entries, *, expected_last):  # type: ignore[override]
+            async def append(self, entries, *, expected_last):
                 if len(entries) == EVENTS_OF_A_LAYOUT:
                     self.answered_at_append = len(seat.outcomes.sent)
                 return await super().append(entries, expected_last=expected_last)
