@@ -21,6 +21,7 @@ __all__ = (
     "RequestType",
     "UndecodableEvent",
     "aggregate_id",
+    "aggregate_key",
     "decode_event",
     "event_type",
     "request_name",
@@ -91,6 +92,12 @@ _REQUEST_BY_NAME: Final[Mapping[str, RequestType]] = {entry.name: entry for entr
 
 def event_type(event: Event) -> EventType:
     return _EVENTS.by_class[type(event)]
+
+
+def aggregate_key(event: Event) -> tuple[str, str]:
+    """Kind and id of the aggregate that the event belongs to."""
+    entry = event_type(event)
+    return entry.kind, getattr(event, entry.id_field)
 
 
 def aggregate_id(event: Event) -> str:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Final
 
 import msgspec
@@ -21,7 +22,7 @@ class UndecodableEvent(Exception):
     """A stored message that no registered event type can read: says which and why."""
 
 
-class EventType(msgspec.Struct, frozen=True, kw_only=True):
+class EventType(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """`name` is `kind.event`; `id_field` names the field that holds the aggregate's id; `upcasters` by the version
     that they start from."""
 
@@ -31,11 +32,11 @@ class EventType(msgspec.Struct, frozen=True, kw_only=True):
     version: int = 1
     upcasters: Mapping[int, Upcaster] = {}
 
-    @property
+    @cached_property
     def kind(self) -> str:
         return self.name.partition(".")[0]
 
-    @property
+    @cached_property
     def wire_name(self) -> str:
         return self.wire_name_of(self.version)
 

@@ -46,7 +46,6 @@ def decide(command: Command[Request], state: Tower) -> tuple[Event, ...]:
 
 def evolve(state: Tower, event: Event) -> Tower:
     """The state after an event. Total: odd history changes nothing."""
-    kind, aggregate_id = catalogue.event_type(event).kind, catalogue.aggregate_id(event)
     match event:
         case CommandRejected():
             return state
@@ -59,7 +58,7 @@ def evolve(state: Tower, event: Event) -> Tower:
             }
         case _:
             changed = {"layouts": layouts_state.evolve(state.layouts, event)}
-    key = (kind, aggregate_id)
+    key = catalogue.aggregate_key(event)
     return msgspec.structs.replace(
         state, sequences=state.sequences.set(key, state.sequences.get(key, 0) + 1), **changed
     )
@@ -67,8 +66,7 @@ def evolve(state: Tower, event: Event) -> Tower:
 
 def next_sequence(state: Tower, event: Event) -> int:
     """The `sequence` that this event gets if it is the next to be recorded."""
-    key = (catalogue.event_type(event).kind, catalogue.aggregate_id(event))
-    return state.sequences.get(key, 0) + 1
+    return state.sequences.get(catalogue.aggregate_key(event), 0) + 1
 
 
 def result(events: Sequence[Event]) -> Result:

@@ -47,11 +47,12 @@ class Prepared(msgspec.Struct, frozen=True, eq=False):
 class Decision(msgspec.Struct, eq=False):
     """What the batch holds for one command.
 
-    `events` were newly recorded. `seen_at`: the log holds the command at this position. `same_as`: an earlier command
-    of this batch has the same id.
+    `key`: its id among the seen ones. `events` were newly recorded. `seen_at`: the log holds the command at this
+    position. `same_as`: an earlier command of this batch has the same id.
     """
 
     prepared: Prepared
+    key: bytes | None = None
     code: str = "accepted"
     refusal: Rejection | None = None
     events: tuple[Event, ...] = ()
@@ -74,18 +75,19 @@ def prepare(item: Asked | FollowUp) -> Prepared:
             item.request,
             correlation_id=item.correlation_id,
             causation_id=item.causation_id,
+            traceparent=item.traceparent,
         )
     name = f"{item.noun}.{item.verb}"
     try:
         payload, command_uuid = wire.decode_payload(item.payload)
     except Rejection as refusal:
-        return Prepared(item, wire.claimed_id(item.payload), name, item.origin, None, refusal)
+        return Prepared(item, wire.claimed_id(item.payload), name, item.origin, None, refusal.with_traceback(None))
     try:
         if ORIGIN_PATTERN.match(item.origin) is None:
             raise Rejection("host_only", "this origin is not known")
         request, refusal = wire.decode_request(name, payload), None
     except Rejection as refused:
-        request, refusal = None, refused
+        request, refusal = None, refused.with_traceback(None)
     return Prepared(
         item,
         payload.id,
@@ -113,7 +115,6 @@ class Batch:
         self._seen = seen
         self._refusals = refusals
         self._by_key: dict[bytes, Decision] = {}
-        self._first_position = ledger.position
 
     def add(self, prepared: Prepared, facts: Facts) -> bool:
         """Decide one command; False if its events do not fit any more and it must open the next batch."""
@@ -123,8 +124,8 @@ class Batch:
             return False
         self._record(decision, events, facts.at)
         self.decisions.append(decision)
-        if prepared.command_id is not None and decision.seen_at is None and decision.same_as is None and events:
-            self._by_key[key_of(prepared.origin, prepared.command_id)] = decision
+        if decision.key is not None and events:
+            self._by_key[decision.key] = decision
         durable = prepared.source.durable_sequence if isinstance(prepared.source, Asked) else None
         if durable is not None and durable > self.ledger.commands_at:
             self.ledger = msgspec.structs.replace(self.ledger, commands_at=durable)
@@ -138,8 +139,9 @@ class Batch:
             self.entries[-1] = msgspec.structs.replace(last, headers=headers)
 
     def _decide(self, prepared: Prepared, facts: Facts) -> Decision:
-        decision = Decision(prepared, position=self.ledger.position)
-        known = self._known(prepared)
+        key = None if prepared.command_id is None else key_of(prepared.origin, prepared.command_id)
+        decision = Decision(prepared, key, position=self.ledger.position)
+        known = None if key is None else self._by_key.get(key) or self._seen.position(key)
         if known is not None:
             decision.replay = True
             decision.seen_at, decision.same_as = (known, None) if isinstance(known, int) else (None, known)
@@ -152,12 +154,6 @@ class Batch:
             _log.exception("decision failed", command_id=prepared.command_id, command=prepared.name)
             self._refuse(decision, Rejection("internal_error", INTERNAL_ERROR_MESSAGE), facts.at)
         return decision
-
-    def _known(self, prepared: Prepared) -> int | Decision | None:
-        if prepared.command_id is None:
-            return None
-        key = key_of(prepared.origin, prepared.command_id)
-        return self._by_key.get(key) or self._seen.position(key)
 
     def _decide_new(self, prepared: Prepared, facts: Facts, decision: Decision) -> None:
         if prepared.uuid is not None and isinstance(prepared.source, Asked):
@@ -182,7 +178,8 @@ class Batch:
 
     def _refuse(self, decision: Decision, refusal: Rejection, at: datetime) -> None:
         prepared = decision.prepared
-        decision.code, decision.refusal, decision.events = refusal.code, refusal, ()
+        # Its traceback holds this decision: a cycle for each refusal, which only the garbage collector would end.
+        decision.code, decision.refusal, decision.events = refusal.code, refusal.with_traceback(None), ()
         if refusal.code in UNRECORDED or prepared.command_id is None:
             return
         count = 1
@@ -204,12 +201,15 @@ class Batch:
 
     def _record(self, decision: Decision, events: Sequence[Event], at: datetime) -> None:
         prepared = decision.prepared
+        if not events:
+            return
         state, position, chain = self.ledger.tower, self.ledger.position, self.ledger.chain
+        source, command_id = f"/tower/{self._node}", prepared.command_id or ""
         for event in events:
             entry = catalogue.event_type(event)
             envelope = Envelope(
                 id=self._ids.uuid7(),
-                source=f"/tower/{self._node}",
+                source=source,
                 type=entry.wire_name,
                 subject=catalogue.aggregate_id(event),
                 time=at,
@@ -217,8 +217,8 @@ class Batch:
                 kind=entry.kind,
                 sequence=tower.next_sequence(state, event),
                 actor=prepared.origin,
-                commandid=prepared.command_id or "",
-                correlationid=prepared.correlation_id or prepared.command_id or "",
+                commandid=command_id,
+                correlationid=prepared.correlation_id or command_id,
                 causationid=prepared.causation_id or msgspec.UNSET,
                 traceparent=prepared.traceparent or msgspec.UNSET,
                 data=encode_data(event),
@@ -229,6 +229,5 @@ class Batch:
             state = tower.evolve(state, event)
             self.entries.append(Entry(subject_of(envelope), payload, {CHAIN_HEADER: chain.hex()}))
             self.recorded.append(Recorded(position, envelope, event))
-        if events:
-            decision.position = position
-            self.ledger = msgspec.structs.replace(self.ledger, tower=state, position=position, chain=chain)
+        decision.position = position
+        self.ledger = Ledger(tower=state, position=position, chain=chain, commands_at=self.ledger.commands_at)

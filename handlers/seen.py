@@ -19,6 +19,8 @@ RECORD: Final = struct.Struct(">16sQ")
 """One id in a segment: its key and the position of its first event."""
 
 _HOUR_S: Final = 3600
+_RETENTION_S: Final = RETENTION.total_seconds()
+_MAX_AHEAD_S: Final = MAX_AHEAD.total_seconds()
 
 
 def key_of(origin: str, command_id: str) -> bytes:
@@ -56,10 +58,10 @@ class SeenIds:
 
     def age_if_expired(self, command_id: UUID, at: datetime) -> float | None:
         """Its age in seconds (negative: ahead) if this UUIDv7 must not be decided at `at`; None if it may."""
-        now_s = at.timestamp()
-        age_s = now_s - issued_at_s(command_id)
-        too_old = issued_at_s(command_id) < max(self.horizon_s, now_s - RETENTION.total_seconds())
-        return age_s if too_old or -age_s > MAX_AHEAD.total_seconds() else None
+        now_s, issued_s = at.timestamp(), issued_at_s(command_id)
+        age_s = now_s - issued_s
+        expired = age_s > _RETENTION_S or -age_s > _MAX_AHEAD_S or issued_s < self.horizon_s
+        return age_s if expired else None
 
     def forget(self, now: datetime) -> list[int]:
         """Drop hours that are over 24 h old, or the oldest while there are too many ids; the dropped hours."""

@@ -224,16 +224,13 @@ class Writer:
 
     def _keep(self, batch: Batch) -> None:
         self.ledger = batch.ledger
-        position = batch.ledger.position - len(batch.recorded)
-        previous = b""
-        for record in batch.recorded:
-            position += 1
-            key = key_of(record.envelope.actor, record.envelope.commandid)
-            if key != previous:
-                self._seen.add(key, position, record.envelope.time)
-                previous = key
-        if batch.recorded:
-            self._tell_committed(batch.recorded)
+        if not batch.recorded:
+            return
+        at = batch.recorded[-1].envelope.time
+        for decision in batch.decisions:
+            if decision.events and decision.key is not None:
+                self._seen.add(decision.key, decision.position - len(decision.events) + 1, at)
+        self._tell_committed(batch.recorded)
 
     def _tell_committed(self, recorded: Sequence[Recorded]) -> None:
         for observer in self._observers:

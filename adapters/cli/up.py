@@ -1,6 +1,7 @@
 """`agenttower up`: run a tower in the foreground until Ctrl-C or SIGTERM."""
 
 import asyncio
+import gc
 import signal
 import sys
 from typing import TYPE_CHECKING, Annotated, Final
@@ -14,6 +15,10 @@ from adapters.cli.failures import Failure
 if TYPE_CHECKING:
     from adapters.app import TowerInfo
     from adapters.settings import Settings
+
+COLLECT_EVERY: Final = 50_000
+"""Objects made before the cyclic garbage collector looks at the young ones. The tower makes hardly any cycles, and by
+Python's default of 700 the collector takes a tenth of the processor under load."""
 
 STOPS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -95,6 +100,13 @@ def _run(settings: "Settings", *, as_json: bool) -> None:
     in_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
     configure_logging(json=in_json, node=settings.node)
 
+    def ready(info: "TowerInfo") -> None:
+        gc.collect()
+        # What stands in memory now stays there: no collection has to walk over it again.
+        gc.freeze()
+        gc.set_threshold(COLLECT_EVERY, 20, 20)
+        _announce(info, settings, as_json=as_json)
+
     async def main() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -109,7 +121,7 @@ def _run(settings: "Settings", *, as_json: bool) -> None:
 
         for number in STOPS:
             loop.add_signal_handler(number, stopped)
-        await run_tower(settings, on_ready=lambda info: _announce(info, settings, as_json=as_json), stop=stop)
+        await run_tower(settings, on_ready=ready, stop=stop)
 
     known = (
         CannotStart,
