@@ -50,6 +50,7 @@ GIT = ("git", "-c", "safe.directory=*")
 
 PARTS: dict[str, tuple[Callable[[], bool], str]] = {
     "chromium": (_program("chromium"), "apt-get install chromium"),
+    "curl": (_program("curl"), "apt-get install curl"),
     "docker": (_docker_answers, "apt-get install docker.io, and start it"),
     "git": (_is_checkout, "apt-get install git, and work in a clone"),
     "podman": (_program("podman"), "apt-get install podman"),

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Final, Self
 
@@ -28,13 +29,15 @@ LAST_WORDS: Final = 5
 class ChildTower:
     """Owns a temporary home, the tower in it and its tmux server; leaving the context removes all three."""
 
-    def __init__(self, node: str = "demo") -> None:
+    def __init__(self, node: str = "demo", *, variables: Mapping[str, str] | None = None) -> None:
+        """`variables` are added to the tower's environment."""
         temporary = tempfile.gettempdir()
         folder = temporary if len(temporary) <= LONGEST_TEMPORARY else "/tmp"  # noqa: S108, mkdtemp makes it private
         self.home: Final = Path(tempfile.mkdtemp(prefix="at-demo-", dir=folder))
         self.place: Final = Place(self.home, None)
         self.tmux_socket: Final = self.home / "tmux.sock"
         self._node: Final = node
+        self._variables: Final = dict(variables or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._queries: Queries | None = None
 
@@ -137,6 +140,7 @@ class ChildTower:
             "AGENTTOWER_NODE": self._node,
             "AGENTTOWER_HTTP": "127.0.0.1:0",
             "XDG_CONFIG_HOME": str(self.home / "config"),
+            **self._variables,
         }
 
     def _last_words(self) -> str:
