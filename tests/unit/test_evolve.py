@@ -16,7 +16,20 @@ from domain.layouts.state import Layout, Pane, aggregate
 from domain.messages import HOST, TOWER, Event
 from domain.node import CommandRejected
 from domain.tower import Tower
-from tests.unit.builders import AT, create, facts, launch_exited, layout, layout_moved, moved, ready, recreate, spawned
+from tests.unit.builders import (
+    AT,
+    create,
+    facts,
+    failed_layout,
+    launch_exited,
+    layout,
+    layout_moved,
+    moved,
+    ready,
+    recreate,
+    recreated,
+    spawned,
+)
 from tests.unit.given import History, fold, given
 from tests.unit.strategies import values
 from tests.unit.test_invariants import read_back, reports
@@ -137,6 +150,13 @@ class TestWhatTheStateHolds:
             launch_exited=True,
             exit_code=127,
         )
+
+    def test_of_a_pane_that_replaces_another(self) -> None:
+        panes = given(*failed_layout(), *recreated("L-m1", "L-new", key="k")).state.layouts.panes
+        assert panes["L-new"] == msgspec.structs.replace(
+            self.CREATED, pane_id="L-new", predecessor_id="L-m1", chain_depth=1, idempotency_key="k"
+        )
+        assert panes["L-m1"].successor_id == "L-new"
 
     def test_of_a_layout(self) -> None:
         happened = given().when(create(key="k"), facts=facts("L", "L-m1", working_dir_digest="digest-of-dir"))
