@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
+import structlog
 
 from domain.layouts import commands as c
 from domain.layouts.state import Layout, Layouts, Pane, PaneState, Stage
@@ -28,6 +29,8 @@ from handlers.ports import (
 )
 
 MARKER: Final = "@MANAGED:"
+
+_log = structlog.get_logger(__name__)
 
 
 class LogPaths(msgspec.Struct, frozen=True):
@@ -139,7 +142,11 @@ class Stages:
         """The layout's working directory, and whether it was given but is known no more."""
         if layout.working_dir_digest is None:
             return None, False
-        value = await self._vault.get(layout.working_dir_digest)
+        try:
+            value = await self._vault.get(layout.working_dir_digest)
+        except OSError as error:
+            _log.error("a working directory cannot be read", layout_id=layout.layout_id, reason=str(error))
+            value = None
         return value, value is None
 
     # --- launch_command, registration, log_attach ------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """Sees panes die and vanish.
 
 Compares what tmux shows with the state and sends `pane.record_exited` and `pane.record_vanished`; kills what carries
-the mark of a pane that is removed. One watcher a container; it looks only while the container has panes.
+the mark of a pane that is removed. One watcher a container; it looks while the container has panes, and until nothing is
+left of those that were removed.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import structlog
 
 from domain.envelope import Recorded
 from domain.layouts import commands as c
+from domain.layouts.events import PaneRemoved
 from domain.layouts.state import Layouts, Pane, PaneState
 from domain.messages import Request
 from domain.tower import Tower
@@ -84,12 +86,17 @@ class Watching:
         self._clock = clock
         self._state = Tower()
         self._changed: dict[str, asyncio.Event] = {}
+        # Containers where a pane was removed and no look since has shown that nothing of it is left.
+        self._uncleared: set[str] = set()
         self._group: asyncio.TaskGroup | None = None
 
     def start(self, state: Tower) -> None:
         self._follow(state)
 
     def committed(self, recorded: Sequence[Recorded], state: Tower) -> None:
+        for record in recorded:
+            if isinstance(record.event, PaneRemoved):
+                self._uncleared.add(state.layouts.panes[record.event.pane_id].container_id)
         self._follow(state)
 
     async def run(self) -> None:
@@ -115,11 +122,13 @@ class Watching:
         while True:
             changed.clear()
             expected = spawned_panes(self._state.layouts, container_id)
-            if not expected:
+            if not expected and container_id not in self._uncleared:
                 await changed.wait()
                 continue
             try:
-                await self._look(terminal, expected)
+                left = await self._look(terminal, expected)
+                if not left:
+                    self._uncleared.discard(container_id)
             except TerminalUnreachable as error:
                 _log.warning("container does not answer", container_id=container_id, reason=str(error))
                 await self._clock.sleep(RETRY_S)
@@ -127,7 +136,8 @@ class Watching:
                 _log.error("tmux refused a look", container_id=container_id, reason=str(error))
                 await self._clock.sleep(RETRY_S)
 
-    async def _look(self, terminal: Terminal, expected: Sequence[Pane]) -> None:
+    async def _look(self, terminal: Terminal, expected: Sequence[Pane]) -> bool:
+        """Report and clear what a look shows; whether something of a removed pane was left."""
         try:
             findings = compare(expected, await terminal.look(), self._state.layouts)
             if doubtful(findings.gone, expected):
@@ -140,3 +150,4 @@ class Watching:
         for seen in findings.left:
             if seen.pane_id is not None:
                 await terminal.kill_pane(seen.tmux_pane_id, seen.pane_id)
+        return bool(findings.left)
