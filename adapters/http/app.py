@@ -35,10 +35,11 @@ def create_api() -> FastAPI:
 
 
 def create_app(services: HttpServices) -> FastAPI:
-    """The application over `services`, behind its gate. `app.state.streams.stop()` ends the open event streams."""
+    """The application over `services`, behind its gate. `HttpServer` ends its event streams when it stops."""
     app = create_api()
     app.state.services = services
     app.state.streams = Streams(services.max_streams)
+    app.state.takes_commands = True
 
     app.add_middleware(Gate, token=services.token, bound_host=services.bound_host, allowed_hosts=services.allowed_hosts)
     return app

@@ -157,6 +157,8 @@ async def post_command(request: Request, query: Annotated[NoParameters, Query()]
     """Ask for something and wait for the outcome. The same `id` asked again answers the recorded outcome; a repeat
     with the same `idempotency_key` answers the present state of what the first one made."""
     services = services_of(request)
+    if not request.app.state.takes_commands:
+        raise Rejection("temporarily_unavailable", "the tower is stopping", part="writer")
     body = command_body.decode(await request.body())
     command_id = services.ids.uuid7() if body.id is None else body.id
     traceparent = body.traceparent or request.headers.get("traceparent")

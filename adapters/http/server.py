@@ -94,6 +94,10 @@ class HttpServer:
                 connection.transport.abort()
         _log.info("http stopped", url=self.url)
 
+    def refuse_commands(self) -> None:
+        """From now on commands are answered 503; queries and event streams go on until `stop()`."""
+        self._app.state.takes_commands = False
+
     def _cut(self, client: object) -> None:
         for connection in list(self._server.server_state.connections):
             if isinstance(connection, H11Protocol) and connection.client == client:

@@ -7,7 +7,7 @@ import pytest
 
 from adapters.system import SystemIds
 from domain.messages import HOST
-from tests.integration.http.world import BEARER, World
+from tests.integration.http.world import BEARER, World, serve
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -171,3 +171,16 @@ async def test_an_outcome_that_does_not_come_in_time_is_504_and_may_be_asked_aga
     error = answer.json()["error"]
     assert error["code"] == "outcome_pending"
     assert error["details"] == {"command_id": body["id"], "timeout_s": 0.05}
+
+
+async def test_a_server_that_is_about_to_stop_refuses_commands_and_still_answers_queries(world: World) -> None:
+    server, client = await serve(world.stack, world.services)
+    server.refuse_commands()
+    end = await world.log.last_position()
+    body = {"noun": "layout", "verb": "remove", "data": {"layout_id": "nobody"}}
+    answer = await client.post("/v1/commands", headers=BEARER, json=body)
+    assert answer.status_code == 503
+    assert answer.json()["error"]["code"] == "temporarily_unavailable"
+    assert answer.json()["error"]["details"] == {"part": "writer"}
+    assert await world.log.last_position() == end
+    assert (await client.get("/v1/layouts")).status_code == 200

@@ -116,3 +116,17 @@ async def test_a_projection_that_does_not_move(world: World) -> None:
         assert check["ok"] is ok
         assert check["lag"] > 0
         assert ok or "behind" in check["reason"]
+
+
+async def test_a_database_that_is_broken(world: World) -> None:
+    """Said to be the database, without what it says itself."""
+    outcome = await world.create_layout()
+    await world.get("/v1/layouts", after=outcome["position"])
+    world.projecting.cancel()
+    await asyncio.wait([world.projecting])
+    for file in world.home.glob("tower.sqlite*"):
+        file.write_bytes(b"no database " * 1000)
+    answer = await world.client.get("/v1/layouts")
+    assert answer.status_code == 503, answer.text
+    assert answer.json()["error"]["code"] == "temporarily_unavailable"
+    assert answer.json()["error"]["details"] == {"part": "database"}

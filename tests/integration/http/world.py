@@ -51,6 +51,7 @@ class World:
     """`client` asks without a token. `projecting` is the projector's task: cancel it to let the read models fall
     behind."""
 
+    home: Path
     broker: EmbeddedBroker
     log: JetStreamLog
     inbox: Inbox
@@ -158,7 +159,7 @@ async def running_world() -> AsyncIterator[World]:
             metrics=metrics.registry,
         )
         server, client = await serve(stack, services)
-        yield World(broker, log, inbox, tasks[0], tasks[1], services, client, server.url, stack)
+        yield World(home, broker, log, inbox, tasks[0], tasks[1], services, client, server.url, stack)
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:
