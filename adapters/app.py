@@ -87,6 +87,7 @@ async def run_tower(
                     nats=without_credentials(connections.operator_url),
                     tmux=str(settings.tmux_socket),
                 )
+                parts.own(http.wait(), "http")
                 await engine.open_doors(parts)
                 with _announced(settings.home, info, connections.operator_url):
                     _log.info("ready", http=info.http)
@@ -94,6 +95,7 @@ async def run_tower(
                         on_ready(info)
                     await stop.wait()
                     _log.info("stopping")
+                    http.refuse_commands()
                     await engine.stop()
 
 
