@@ -279,4 +279,4 @@ def read_back(state: Tower) -> Tower:
 
 
 TestInvariants = Node.TestCase
-TestInvariants.settings = settings(max_examples=150, stateful_step_count=40)
+TestInvariants.settings = settings(max_examples=100, stateful_step_count=40)
