@@ -10,6 +10,7 @@ from typing import Any, Final, Self
 
 import msgspec
 
+from adapters.crashing import armed
 from adapters.files.launching import BuiltInProfiles, BuiltInTemplates
 from adapters.files.snapshots import FileSnapshots
 from adapters.files.vault import FileVault
@@ -84,15 +85,16 @@ class Engine:
     """The active half of a tower: writer, effects, doors."""
 
     def __init__(self, settings: Settings, connections: Connections, metrics: Metrics) -> None:
-        clock, ids = SystemClock(), SystemIds()
+        clock, ids = armed(SystemClock()), SystemIds()
         node, home = settings.node, settings.home
         self.instance = ids.uuid7()
         self.inbox = Inbox()
         self.log = JetStreamLog(connections.tower, node, shortage=connections.shortage)
         self.terminals = TmuxTerminals(Address(socket_path=str(settings.tmux_socket), node=node))
+        log, terminals = armed(self.log), armed(self.terminals)
         self.asker = Asker(self.inbox, ids)
-        self._follow_ups = follow_ups = FollowUps(self.inbox)
-        profiles, vault = BuiltInProfiles(), FileVault(home / "private")
+        self._follow_ups = follow_ups = armed(FollowUps(self.inbox))
+        profiles, vault = BuiltInProfiles(), armed(FileVault(home / "private"))
         stages = Stages(
             follow_ups=follow_ups,
             clock=clock,
@@ -100,44 +102,52 @@ class Engine:
             vault=vault,
             log_paths=LogPaths(str(home / "logs" / "panes")),
         )
-        self.spawning = Spawning(
-            terminals=self.terminals,
-            stages=stages,
-            follow_ups=follow_ups,
-            clock=clock,
-            launch_settle_s=settings.launch_settle,
+        self.spawning = armed(
+            Spawning(
+                terminals=terminals,
+                stages=stages,
+                follow_ups=follow_ups,
+                clock=clock,
+                launch_settle_s=settings.launch_settle,
+            )
         )
-        self._watching = Watching(terminals=self.terminals, follow_ups=follow_ups, clock=clock)
-        outcomes = InboxOutcomes(connections.answers, node)
-        self.writer = Writer(
-            node=node,
-            instance=self.instance,
-            log=self.log,
-            inbox=self.inbox,
-            outcomes=outcomes,
-            facts=FactFinder(
-                ids=ids, templates=BuiltInTemplates(), profiles=profiles, terminals=self.terminals, vault=vault
-            ),
-            snapshot_store=FileSnapshots(home / "nodes" / node),
-            clock=clock,
-            ids=ids,
-            observers=(follow_ups, self.spawning, self._watching, metrics, Traces()),
-            meters=(metrics,),
+        self._watching = Watching(terminals=terminals, follow_ups=follow_ups, clock=clock)
+        outcomes = armed(InboxOutcomes(connections.answers, node))
+        self.writer = armed(
+            Writer(
+                node=node,
+                instance=self.instance,
+                log=log,
+                inbox=self.inbox,
+                outcomes=outcomes,
+                facts=FactFinder(
+                    ids=ids, templates=BuiltInTemplates(), profiles=profiles, terminals=terminals, vault=vault
+                ),
+                snapshot_store=armed(FileSnapshots(home / "nodes" / node)),
+                clock=clock,
+                ids=ids,
+                observers=(follow_ups, self.spawning, self._watching, metrics, Traces()),
+                meters=(metrics,),
+            )
         )
-        self._recovery = Recovery(
-            terminals=self.terminals,
-            follow_ups=follow_ups,
-            clock=clock,
-            instance=self.instance,
-            state=lambda: self.writer.ledger.tower,
+        self._recovery = armed(
+            Recovery(
+                terminals=terminals,
+                follow_ups=follow_ups,
+                clock=clock,
+                instance=self.instance,
+                state=lambda: self.writer.ledger.tower,
+            )
         )
-        self._sweeping = Sweeping(timers=BrokerTimers(connections.tower, node), inbox=self.inbox, ids=ids, clock=clock)
+        self._sweeping = Sweeping(
+            timers=armed(BrokerTimers(connections.tower, node)), inbox=self.inbox, ids=ids, clock=clock
+        )
         self._clock = clock
         self._metrics = metrics
-        self._request_door = RequestDoor(connections.tower, node, self.inbox, outcomes)
-        self._durable_door = DurableDoor(connections.tower, node, self.inbox)
+        self._request_door = armed(RequestDoor(connections.tower, node, self.inbox, outcomes))
+        self._durable_door = armed(DurableDoor(connections.tower, node, self.inbox))
         pong = Pong(pid=os.getpid(), host=socket.gethostname(), node=node, started_at=clock.now())
-        self._ping_door = PingDoor(connections.tower, connections.answers, pong)
+        self._ping_door = armed(PingDoor(connections.tower, connections.answers, pong))
 
     async def start(self, parts: Parts) -> None:
         """State in memory, claim, recovery, effects."""

@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from adapters.paths import absolute, default_config_dir, default_home, settings_file
 
 ENV_PREFIX: Final = "AGENTTOWER_"
-OTHER_VARIABLES: Final = frozenset({"AGENTTOWER_SOCKET", "AGENTTOWER_TESTS_STRICT"})
+OTHER_VARIABLES: Final = frozenset({"AGENTTOWER_CRASH_AT", "AGENTTOWER_SOCKET", "AGENTTOWER_TESTS_STRICT"})
 """Variables with our prefix that are no setting of the tower."""
 
 SOCKET_PATH_BYTES: Final = 100
