@@ -2,12 +2,15 @@
 
 import argparse
 import asyncio
+import logging
 import os
 from collections.abc import Awaitable, Callable
 
+import structlog
+import uvloop
 from rich.console import Console
 
-from tests.bench import doors
+from tests.bench import doors, memory, peer, reading, starting, terminals
 from tests.bench.report import Check, Options, Part, show, show_checks
 
 WIDTH = 120
@@ -15,11 +18,17 @@ WIDTH = 120
 
 PARTS: dict[str, tuple[str, Callable[[Options], Awaitable[Part]]]] = {
     "doors": ("commands a second through both doors", doors.measure),
+    "reading": ("state into memory and read models from the log", reading.measure),
+    "starting": ("start with a past", starting.measure),
+    "terminals": ("panes on tmux, deaths through HTTP", terminals.measure),
+    "memory": ("memory of a layout", memory.measure),
+    "peer": ("the nearest peer", peer.measure),
 }
 
 
 def main() -> None:
     arguments = _arguments()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     names = list(PARTS) if arguments.only is None else arguments.only.split(",")
     if unknown := [name for name in names if name not in PARTS]:
         raise SystemExit(f"no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
@@ -32,7 +41,8 @@ def main() -> None:
     for name in names:
         what, measure = PARTS[name]
         console.rule(f"{name}: {what}", align="left")
-        part = asyncio.run(_awaited(measure, options))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            part = runner.run(_awaited(measure, options))
         show(console, part)
         checks += part.checks
     show_checks(console, checks)

@@ -14,6 +14,8 @@ from typing import Literal
 import msgspec
 import nats
 import uvloop
+from nats.aio.client import Client
+from nats.aio.msg import Msg
 
 from adapters.nats.client import CommandClient, Door
 from adapters.nats.connection import connect
@@ -81,7 +83,7 @@ def _command(client: CommandClient, door: Door) -> Call:
     return call
 
 
-async def _raw(client: nats.NATS, kind: Kind) -> Call:
+async def _raw(client: Client, kind: Kind) -> Call:
     stream = client.jetstream(timeout=30)
     if kind == "raw-request":
         return lambda: client.request(ECHO_SUBJECT, PAYLOAD, timeout=30)
@@ -108,14 +110,16 @@ async def _measure(spec: Spec, call: Call) -> Figures:
             if begins < time.monotonic() <= ends:
                 times.append(time.perf_counter() - started)
 
-    async def load() -> dict[str, float]:
+    cores: dict[str, float] = {}
+
+    async def watch() -> None:
         await asyncio.sleep(spec.warm_s)
-        watch, used = Load(spec.watched), _own_cpu_s()
+        load, used = Load(spec.watched), _own_cpu_s()
         await asyncio.sleep(spec.run_s)
         mine = _own_cpu_s() - used
-        return watch.since(spec.run_s, [mine]) | {"client": mine / spec.run_s}
+        cores.update(load.since(spec.run_s, [mine]), client=mine / spec.run_s)
 
-    cores, *_ = await asyncio.gather(load(), *(one() for _ in range(spec.clients)))
+    await asyncio.gather(watch(), *(one() for _ in range(spec.clients)))
     times.sort()
     return Figures(
         count=len(times),
@@ -134,7 +138,7 @@ def _own_cpu_s() -> float:
 async def _echo(spec: Spec) -> None:
     client = await nats.connect(spec.url)
 
-    async def answer(message: nats.aio.msg.Msg) -> None:
+    async def answer(message: Msg) -> None:
         await message.respond(message.data)
 
     await client.subscribe(ECHO_SUBJECT, cb=answer)

@@ -5,7 +5,6 @@ The command is `pane.remove` of an unknown pane: decided, refused, recorded as a
 
 import subprocess
 import sys
-from pathlib import Path
 
 import msgspec
 import nats
@@ -148,11 +147,12 @@ def _show(part: Part, log: str, measured: Measured, options: Options) -> None:
 
 
 def _notes(measured: Measured, options: Options) -> list[str]:
+    runs = f"best of {options.rounds} runs of {options.run_s:g} s, clients in another process"
+    raw = "stock nats-py on the same broker; request door: request and reply, durable door: publish and acknowledgement"
     notes = [
-        f"broker: sync_interval {measured.setting}; best of {options.rounds} runs of {options.run_s:g} s, clients in "
-        "another process",
-        "raw: stock nats-py on the same broker, for the request door request and reply, for the durable one publish and "
-        "acknowledgement; syncs: to disk, a command; µs: processor time a command; others: cores busy with other work",
+        f"broker: sync_interval {measured.setting}; {runs}",
+        f"raw: {raw}",
+        "syncs: to disk, a command; µs: processor time a command; others: cores busy with other work",
     ]
     fenced = measured.figures.get(("raw-fenced", 1))
     if fenced is not None:
