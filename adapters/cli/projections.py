@@ -86,24 +86,18 @@ async def _rebuild(cli: Cli, settings: "Settings", wanted: "list[Projection]", p
     from adapters.sql import open_database
     from handlers.ports import LogError
     from projections.ports import DatabaseTrouble
-    from projections.rebuild import RebuildFailed
-    from projections.rebuild import rebuild as rebuild_one
+    from projections.rebuild import RebuildFailed, rebuild_all
 
     database = open_database(settings.database_url, node=settings.node)
     try:
         async with _log(cli, settings) as log:
-            for projection in wanted:
-
-                def on_progress(position: int, end: int, name: str = projection.name) -> None:
-                    progress(name, position, end)
-
-                for attempt in range(1, TRIES + 1):
-                    try:
-                        await rebuild_one(database, log, projection, on_progress)
-                        break
-                    except (DatabaseTrouble, LogError):
-                        if attempt == TRIES:
-                            raise
+            for attempt in range(1, TRIES + 1):
+                try:
+                    await rebuild_all(database, log, wanted, progress)
+                    break
+                except (DatabaseTrouble, LogError):
+                    if attempt == TRIES:
+                        raise
             return await log.last_position()
     except RebuildFailed as error:
         raise Failure(str(error), "the old read model goes on serving") from error

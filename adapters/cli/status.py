@@ -1,5 +1,6 @@
 """`agenttower status`: the running tower at a glance."""
 
+import contextlib
 from collections import Counter
 from typing import Any
 
@@ -8,6 +9,7 @@ import typer
 from adapters.cli import output
 from adapters.cli.client import Queries
 from adapters.cli.command import Cli, Json, register
+from adapters.cli.failures import Failure
 
 STATES = ("creating", "degraded", "ready", "failed")
 
@@ -29,7 +31,13 @@ def gather(cli: Cli) -> dict[str, Any]:
     """Everything that `status` shows. Raises `Failure` when no tower runs."""
     queries, running = cli.queries, cli.running
     ready = queries.ask("/readyz").body
-    projections = queries.get("/v1/projections")
+    projections: dict[str, Any] = {"position": None, "items": []}
+    layouts: dict[str, int] | None = None
+    panes: dict[str, int] | None = None
+    # Without its database a tower decides commands all the same: what is not known is left out.
+    with contextlib.suppress(Failure):
+        projections = queries.get("/v1/projections")
+        layouts, panes = _by_state(queries, "/v1/layouts"), _by_state(queries, "/v1/panes")
     return {
         **running.as_json(),
         "home": str(cli.place.home),
@@ -38,8 +46,8 @@ def gather(cli: Cli) -> dict[str, Any]:
         "checks": ready.get("checks", {}) if isinstance(ready, dict) else {},
         "position": projections["position"],
         "projections": projections["items"],
-        "layouts": _by_state(queries, "/v1/layouts"),
-        "panes": _by_state(queries, "/v1/panes"),
+        "layouts": layouts,
+        "panes": panes,
     }
 
 
@@ -71,13 +79,14 @@ def _print(found: dict[str, Any]) -> None:
     for name in ("http", "nats", "tmux", "home"):
         shown = output.address(found[name]) if name == "nats" else found[name]
         grid.add_row({"nats": "broker"}.get(name, name), shown)
-    grid.add_row("log", f"{found['position']} events")
+    grid.add_row("log", "not known" if found["position"] is None else f"{found['position']} events")
     for name in ("layouts", "panes"):
         grid.add_row(name, _counts(found[name]))
     output.write(grid, out)
+    end: int = found["position"] or 0
     if found["projections"]:
         output.say()
-        output.table(PROJECTION_COLUMNS, [projection_cells(row, found["position"]) for row in found["projections"]])
+        output.table(PROJECTION_COLUMNS, [projection_cells(row, end) for row in found["projections"]])
 
 
 PROJECTION_COLUMNS = ("READ MODEL", "STATE", "POSITION", "LAG", "REASON")
@@ -89,9 +98,9 @@ def projection_cells(row: dict[str, Any], end: int) -> tuple[Any, ...]:
     return row["name"], output.state(row["state"]), row["position"], lag, row.get("reason") or "-"
 
 
-def _counts(counts: dict[str, int]) -> Any:
+def _counts(counts: dict[str, int] | None) -> Any:
     from rich.text import Text
 
-    said = Text("none")
-    parts = [Text.assemble(f"{count} ", output.state(state)) for state, count in counts.items() if count]
+    said = Text("not known" if counts is None else "none")
+    parts = [Text.assemble(f"{count} ", output.state(state)) for state, count in (counts or {}).items() if count]
     return Text(", ").join(parts) if parts else said
