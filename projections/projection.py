@@ -147,9 +147,20 @@ def _write(connection: sa.Connection, projection: Projection, suffix: str, event
 
 
 def _load(connection: sa.Connection, read: ReadTable, suffix: str, keys: set[str | int]) -> Rows:
-    table = tables.physical(read, suffix)
-    statement = sa.select(table).where(table.c[read.key].in_(sorted(keys)))
-    return {(read.name, row[read.key]): dict(row) for row in connection.execute(statement).mappings()}
+    names, wanted = read.table.columns.keys(), sorted(keys)
+    if connection.dialect.name == "sqlite":
+        found = connection.exec_driver_sql(
+            f"SELECT {', '.join(names)} FROM {read.name}{suffix} "  # noqa: S608
+            f"WHERE {read.key} IN (SELECT value FROM json_each(?))",
+            (msgspec.json.encode(wanted).decode(),),
+        )
+    else:
+        found = connection.exec_driver_sql(
+            f"SELECT {', '.join(names)} FROM {read.name}{suffix} WHERE {read.key} = ANY(%s)",  # noqa: S608
+            (wanted,),
+        )
+    rows = (dict(zip(names, row, strict=True)) for row in found.all())
+    return {(read.name, row[read.key]): row for row in rows}
 
 
 def _store(connection: sa.Connection, read: ReadTable, suffix: str, rows: Sequence[Mapping[str, Any]]) -> None:

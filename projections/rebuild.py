@@ -1,10 +1,11 @@
 """Building a projection anew from the log, in shadow tables, while the old ones serve.
 
-It goes on where it was interrupted: the shadow has its own position. Indexes are made when the bulk is in. The swap is
-one transaction, and is tried until the shadow is not behind the serving tables.
+It goes on where it was interrupted: the shadow has its own position. Several are built in one reading of the log.
+Indexes are made when the bulk is in. The swap is one transaction, and is tried until the shadow is not behind the
+serving tables.
 """
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Any, Final
@@ -24,6 +25,9 @@ BATCH: Final = 2000
 OnProgress = Callable[[int, int], Any]
 """Called with the position reached and the log's last position."""
 
+OnProgressOf = Callable[[str, int, int], Any]
+"""The same, with the projection's name first."""
+
 
 class RebuildFailed(Exception):
     """The old tables go on serving. Says why, for a person to act on."""
@@ -33,33 +37,62 @@ class RebuildOvertaken(RebuildFailed):
     """Another process finished, or began, a rebuild of the same projection meanwhile."""
 
 
+class _Shadow:
+    def __init__(self, projection: Projection, position: int, generation: int) -> None:
+        self.projection: Final = projection
+        self.generation: Final = generation
+        self.position = position
+        self.failure: RebuildFailed | None = None
+
+
 async def rebuild(
     database: Database, source: Source, projection: Projection, on_progress: OnProgress | None = None
 ) -> None:
-    """Raises `RebuildFailed`, `DatabaseTrouble`, and what the source raises; after the latter two call it again."""
-    position, generation = await database.write(partial(_begin, projection=projection))
-    indexed = False
-    try:
-        while True:
-            head = await source.last_position()
-            position = await _fill(database, source, projection, position, head, on_progress)
-            if not indexed:
-                await _make_indexes(database, projection, generation)
-                indexed = True
-                continue
-            serving = await database.write(partial(standing.swap, projection=projection, force=False))
-            if serving == 0:
-                return
+    """One projection; as `rebuild_all`."""
+
+    def shown(name: str, position: int, end: int) -> None:
+        if on_progress is not None:
+            on_progress(position, end)
+
+    await rebuild_all(database, source, (projection,), shown)
+
+
+async def rebuild_all(
+    database: Database,
+    source: Source,
+    projections: Sequence[Projection],
+    on_progress: OnProgressOf | None = None,
+) -> None:
+    """Raises `RebuildFailed` when the others are done, `DatabaseTrouble`, and what the source raises; after the latter
+    two call it again."""
+    wanted = {projection.name: projection for projection in projections}.values()
+    shadows = [_Shadow(one, *await database.write(partial(_begin, projection=one))) for one in wanted]
+    await _fill(database, source, shadows, on_progress)
+    for shadow in shadows:
+        if shadow.failure is None:
+            await _make_indexes(database, shadow)
+            await _put_in_place(database, source, shadow, on_progress)
+    failures = [shadow.failure for shadow in shadows if shadow.failure is not None]
+    if len(failures) > 1:
+        raise RebuildFailed("; ".join(str(failure) for failure in failures))
+    if failures:
+        raise failures[0]
+
+
+async def _put_in_place(database: Database, source: Source, shadow: _Shadow, on_progress: OnProgressOf | None) -> None:
+    """Fill and swap, until the swap finds that the serving tables are not ahead."""
+    while shadow.failure is None:
+        await _fill(database, source, [shadow], on_progress)
+        try:
+            serving = await database.write(partial(standing.swap, projection=shadow.projection, force=False))
+            # Serving tables past the log's end were filled from another log.
             if serving > await source.last_position():
-                # The serving tables were filled from another log.
-                await database.write(partial(standing.swap, projection=projection, force=True))
-                return
-    except Poison as poison:
-        raise RebuildFailed(
-            f"{projection.name}: event {poison.event} at position {poison.position} cannot be applied: {poison.reason}"
-        ) from poison
-    except (Rewound, LookupError) as error:
-        raise RebuildOvertaken(f"{projection.name}: another process rebuilds it at the same time") from error
+                serving = await database.write(partial(standing.swap, projection=shadow.projection, force=True))
+        except LookupError:
+            shadow.failure = _overtaken(shadow)
+            return
+        if serving == 0:
+            return
 
 
 def _begin(connection: sa.Connection, projection: Projection) -> tuple[int, int]:
@@ -74,24 +107,45 @@ def _begin(connection: sa.Connection, projection: Projection) -> tuple[int, int]
 
 
 async def _fill(
-    database: Database,
-    source: Source,
-    projection: Projection,
-    position: int,
-    head: int,
-    on_progress: OnProgress | None,
-) -> int:
-    async with aclosing(_gathered(source, position, head)) as batches:
+    database: Database, source: Source, shadows: Sequence[_Shadow], on_progress: OnProgressOf | None
+) -> None:
+    """Up to what is the log's end now. A shadow that cannot go on is marked with its failure and left behind."""
+    head = await source.last_position()
+    after = min(shadow.position for shadow in shadows)
+    async with aclosing(_gathered(source, after, head)) as batches:
         async for stored in batches:
-            if stored[0].position != position + 1:
-                raise RebuildFailed(
-                    f"{projection.name}: the log holds nothing from position {position + 1} to "
-                    f"{stored[0].position - 1} any more (pruned), so a read model cannot be made from it alone"
-                )
-            position = await advance(database, projection, SHADOW, Batch(stored), position)
-            if on_progress is not None:
-                on_progress(position, max(head, position))
-    return position
+            batch = Batch(stored)
+            if all(shadow.failure is not None for shadow in shadows):
+                return
+            for shadow in shadows:
+                part = batch.after(shadow.position)
+                if part is None or shadow.failure is not None:
+                    continue
+                await _advance(database, shadow, part)
+                if on_progress is not None:
+                    on_progress(shadow.projection.name, shadow.position, max(head, shadow.position))
+
+
+async def _advance(database: Database, shadow: _Shadow, part: Batch) -> None:
+    name = shadow.projection.name
+    if part.first != shadow.position + 1:
+        shadow.failure = RebuildFailed(
+            f"{name}: the log holds nothing from position {shadow.position + 1} to {part.first - 1} any more (pruned), "
+            "so a read model cannot be made from it alone"
+        )
+        return
+    try:
+        shadow.position = await advance(database, shadow.projection, SHADOW, part, shadow.position)
+    except Poison as poison:
+        shadow.failure = RebuildFailed(
+            f"{name}: event {poison.event} at position {poison.position} cannot be applied: {poison.reason}"
+        )
+    except Rewound:
+        shadow.failure = _overtaken(shadow)
+
+
+def _overtaken(shadow: _Shadow) -> RebuildOvertaken:
+    return RebuildOvertaken(f"{shadow.projection.name}: another process rebuilds it at the same time")
 
 
 async def _gathered(source: Source, after: int, until: int) -> AsyncGenerator[list[Stored]]:
@@ -109,10 +163,10 @@ async def _gathered(source: Source, after: int, until: int) -> AsyncGenerator[li
         yield waiting
 
 
-async def _make_indexes(database: Database, projection: Projection, generation: int) -> None:
+async def _make_indexes(database: Database, shadow: _Shadow) -> None:
     """One a transaction, so that the serving tables are not held up for long."""
-    for read in projection.tables:
+    for read in shadow.projection.tables:
         for index in range(len(read.indexes)):
             await database.write(
-                partial(tables.create_index, read=read, suffix=SHADOW, generation=generation, index=index)
+                partial(tables.create_index, read=read, suffix=SHADOW, generation=shadow.generation, index=index)
             )

@@ -12,11 +12,11 @@ from adapters.sql import SqlDatabase
 from domain.envelope import Stored
 from projections import layouts
 from projections.projection import Projection
-from projections.rebuild import RebuildFailed, rebuild
+from projections.rebuild import RebuildFailed, rebuild, rebuild_all
 from projections.registry import PROJECTIONS
 from projections.tables import POSITIONS, SHADOW, ReadTable
 from tests.integration.projections.conftest import TIMEOUT_S, Start, dump
-from tests.integration.projections.recorded import ListLog, random_history, undecodable
+from tests.integration.projections.recorded import ListLog, random_history, stored, undecodable
 from tests.unit import builders as b
 from tests.waiting import eventually
 
@@ -50,6 +50,31 @@ async def _left_over(database: SqlDatabase) -> list[str]:
     return await database.read(
         lambda connection: [name for name in sa.inspect(connection).get_table_names() if name.endswith(SHADOW)]
     )
+
+
+async def test_all_in_one_reading_of_the_log(database: SqlDatabase, running: Start) -> None:
+    """Each from where its shadow stands; one that cannot go on holds up none of the others."""
+    entries, _ = random_history(27, 200)
+    log = ListLog(entries)
+    tower = await running(log)
+    await tower.caught_up()
+    live = await dump(database)
+    seen: dict[str, tuple[int, int]] = {}
+
+    def on_progress(name: str, done: int, total: int) -> None:
+        seen[name] = (done, total)
+
+    await rebuild_all(database, log, [*PROJECTIONS, *PROJECTIONS], on_progress)
+    assert await dump(database) == live
+    assert seen == dict.fromkeys(NAMES, (len(entries), len(entries)))
+
+    await tower.stop()
+    await log.append(undecodable(log.last + 1, "layout"), stored(b.spawned("L-m1"), log.last + 2))
+    with pytest.raises(RebuildFailed, match=r"layouts: event .*; events: event "):
+        await rebuild_all(database, log, PROJECTIONS)
+    whole = len(entries)
+    shadows = {f"layouts{SHADOW}": whole, f"events{SHADOW}": whole}
+    assert await _positions(database) == {"layouts": whole, "agents": whole + 2, "events": whole} | shadows
 
 
 async def test_the_indexes_are_there_afterwards(database: SqlDatabase, running: Start) -> None:
