@@ -124,9 +124,11 @@ async def test_control_clients_that_end_together_do_not_end_the_server(server: S
         await eventually(lambda: len(server.control_clients()) == 2)
         clients = server.control_clients()
         os.kill(pid, signal.SIGSTOP)
-        server.kill_control_clients(clients)
-        await eventually(lambda clients=clients: not any(alive(client) for client in clients))
-        os.kill(pid, signal.SIGCONT)
+        try:
+            server.kill_control_clients(clients)
+            await eventually(lambda clients=clients: not any(alive(client) for client in clients))
+        finally:
+            os.kill(pid, signal.SIGCONT)
         assert server.tmux("list-panes", "-t", "=stay:", "-F", "#{@agenttower_pane_id}") == "p1"
         await terminal.close()
         terminal = TmuxTerminal(server.address())
