@@ -33,6 +33,7 @@ from handlers.effects.sweeping import Sweeping
 from handlers.effects.watching import Watching
 from handlers.facts import FactFinder
 from handlers.inbox import Inbox
+from handlers.ports import LogError
 from handlers.recovery import Recovery
 from handlers.writer import Writer
 
@@ -40,6 +41,9 @@ STAGES_END_S: Final = 10.0
 """How long a clean stop waits for the stages under way."""
 
 PURGE_INTERVAL_S: Final = 60.0
+
+MEASURE_INTERVAL_S: Final = 5.0
+"""Between two measurements of the broker's round trip."""
 
 
 class Connections(msgspec.Struct, frozen=True):
@@ -144,6 +148,7 @@ class Engine:
         )
         self._clock = clock
         self._metrics = metrics
+        metrics.follow_effect("spawning", lambda: self.spawning.jobs_open)
         self._request_door = armed(RequestDoor(connections.tower, node, self.inbox, outcomes))
         self._durable_door = armed(DurableDoor(connections.tower, node, self.inbox))
         pong = Pong(pid=os.getpid(), host=socket.gethostname(), node=node, started_at=clock.now())
@@ -169,6 +174,7 @@ class Engine:
         await self._request_door.open()
         self._durable_door.open(self.writer.ledger.commands_at)
         parts.own(self._purge_commands(), "purge")
+        parts.own(self._measure_broker(), "measure")
 
     async def stop(self) -> None:
         """Stop taking commands, decide what was taken, let stages end, write the last snapshot."""
@@ -183,6 +189,14 @@ class Engine:
         self._writing.cancel()
         await asyncio.wait([self._writing])
         await self.writer.close()
+
+    async def _measure_broker(self) -> None:
+        while True:
+            started = self._clock.monotonic()
+            with contextlib.suppress(LogError):
+                await self.log.last_position()
+                self._metrics.broker_round_trip(self._clock.monotonic() - started)
+            await self._clock.sleep(MEASURE_INTERVAL_S)
 
     async def _purge_commands(self) -> None:
         """The log says how far commands were read; what lies behind is not needed any more."""

@@ -212,15 +212,9 @@ class Metrics:
         """From now on report how far each projection is behind; `positions` by name, asked at every scrape."""
         self._lags.positions = positions
 
-    @contextmanager
-    def effect(self, name: str) -> Iterator[None]:
-        """Around one action of an effect."""
-        gauge = self._effects.labels(name)
-        gauge.inc()
-        try:
-            yield
-        finally:
-            gauge.dec()
+    def follow_effect(self, name: str, in_flight: Callable[[], int]) -> None:
+        """From now on report the actions of an effect that are under way, asked at every scrape."""
+        self._effects.labels(name).set_function(in_flight)
 
     def broker_round_trip(self, seconds: float) -> None:
         self._round_trip_s.observe(seconds)

@@ -93,13 +93,15 @@ def test_figures() -> None:
     metrics.holds(Tower(), 100)
     metrics.follow_projections(lambda: {"layouts": 90, "events": 120})
     metrics.broker_round_trip(0.003)
-    with metrics.effect("spawn"):
-        during = generate_latest(metrics.registry).decode()
+    in_flight = [1]
+    metrics.follow_effect("spawning", lambda: len(in_flight))
+    during = generate_latest(metrics.registry).decode()
+    in_flight.clear()
     after = generate_latest(metrics.registry).decode()
     assert 'agenttower_projection_lag_events{projection="layouts"} 10.0' in after
     assert 'agenttower_projection_lag_events{projection="events"} 0.0' in after
-    assert 'agenttower_effects_in_flight{effect="spawn"} 1.0' in during
-    assert 'agenttower_effects_in_flight{effect="spawn"} 0.0' in after
+    assert 'agenttower_effects_in_flight{effect="spawning"} 1.0' in during
+    assert 'agenttower_effects_in_flight{effect="spawning"} 0.0' in after
     assert "agenttower_log_position 100.0" in after
     assert 'agenttower_broker_round_trip_seconds_bucket{le="0.005"} 1.0' in after
     assert 'agenttower_broker_round_trip_seconds_bucket{le="0.002"} 0.0' in after
