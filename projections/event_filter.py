@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from domain import catalogue
 from projections.events import EVENTS
 from projections.paging import invalid
-from projections.tables import indexable, instant
+from projections.tables import indexable, instant, storable
 
 _KINDS: Final = frozenset(entry.kind for entry in catalogue.EVENTS)
 _MAX_POSITION: Final = 2**63 - 1
@@ -46,13 +46,13 @@ def conditions(
             raise invalid("kind", f"one of {', '.join(sorted(_KINDS))}")
         found.append(columns.kind == kind)
     if subject is not None:
-        found.append(columns.subject == subject)
+        found.append(columns.subject == storable(subject))
     if type_name is not None:
         if type_name not in _TYPES:
             raise invalid("type", f"no type of event is called {type_name}")
         found.append(columns.type.in_(_TYPES[type_name]))
     if actor is not None:
-        found.append(columns.actor == actor)
+        found.append(columns.actor == storable(actor))
     if correlation_id is not None:
         found.append(columns.correlation_id == indexable(correlation_id))
     if since is not None:

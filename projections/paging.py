@@ -14,6 +14,7 @@ import msgspec
 import sqlalchemy as sa
 
 from domain.errors import Rejection
+from projections.tables import storable
 
 MAX_LIMIT: Final = 200
 DEFAULT_LIMIT: Final = 50
@@ -56,7 +57,7 @@ class Query:
             raise invalid("limit", f"1 to {MAX_LIMIT}")
         self.limit: Final = limit
         self._order = order
-        given = {key: str(value) for key, value in filters.items() if value is not None}
+        given = {key: storable(str(value)) for key, value in filters.items() if value is not None}
         self._mark = hashlib.blake2b(msgspec.json.encode((name, sorted(given.items()))), digest_size=6).hexdigest()
         self._place = None if cursor is None else self._read(cursor)
 
@@ -85,7 +86,9 @@ class Query:
         types = [int if isinstance(column.type, sa.BigInteger) else str for column in self._order.columns]
         if [type(value) for value in place] != types:
             raise invalid("cursor", "not a cursor of this interface")
-        return place
+        if not all(isinstance(value, str) or abs(value) < 2**63 for value in place):
+            raise invalid("cursor", "not a cursor of this interface")
+        return [storable(value) if isinstance(value, str) else value for value in place]
 
 
 def invalid(field: str, reason: str) -> Rejection:

@@ -32,7 +32,7 @@ from projections.rows import (
     shown,
     snapshot,
 )
-from projections.tables import indexable
+from projections.tables import indexable, storable
 
 T = TypeVar("T")
 
@@ -88,7 +88,7 @@ class ReadModels:
 
     async def layout(self, layout_id: str, /, *, include_terminal_panes: bool = False) -> Item | None:
         """With its `panes` by slot: those that stand for a slot, and on demand those removed or recreated as well."""
-        panes = sa.select(PANES.table).where(_panes.layout_id == layout_id)
+        panes = sa.select(PANES.table).where(_panes.layout_id == storable(layout_id))
         if not include_terminal_panes:
             panes = panes.where(counted())
         panes = panes.order_by(_panes.slot, _panes.chain_depth, _panes.id)
@@ -188,7 +188,7 @@ class ReadModels:
         wanted = _events.command_id == indexable(command_id)
         statement = sa.select(_events.position, _events.payload).where(wanted).order_by(_events.position)
         if actor is not None:
-            statement = statement.where(_events.actor == actor)
+            statement = statement.where(_events.actor == storable(actor))
 
         def work(connection: sa.Connection) -> list[Recorded]:
             snapshot(connection, events.PROJECTION)

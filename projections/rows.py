@@ -10,7 +10,7 @@ from projections.layouts import LAYOUTS
 from projections.paging import Order, invalid
 from projections.panes import PANES
 from projections.projection import Projection
-from projections.tables import POSITIONS
+from projections.tables import POSITIONS, storable
 
 Item = dict[str, Any]
 
@@ -58,13 +58,13 @@ def pane_counts(connection: sa.Connection, layout_ids: Sequence[str]) -> dict[st
 
 
 def one(connection: sa.Connection, table: sa.Table, row_id: str) -> Item | None:
-    found = connection.execute(sa.select(table).where(table.c.id == row_id)).mappings().first()
+    found = connection.execute(sa.select(table).where(table.c.id == storable(row_id))).mappings().first()
     return None if found is None else shown(found)
 
 
 def filtered(statement: sa.Select[Any], filters: Mapping[str, str | None]) -> sa.Select[Any]:
     columns = statement.get_final_froms()[0].c
-    given = [columns[name] == value for name, value in filters.items() if value is not None]
+    given = [columns[name] == storable(value) for name, value in filters.items() if value is not None]
     return statement.where(*given)
 
 

@@ -143,8 +143,10 @@ def instant(when: datetime) -> str:
 
 
 def storable(value: str) -> str:
-    """Postgres takes no NUL characters in text."""
-    return value.replace("\0", "\ufffd") if "\0" in value else value
+    """Neither database takes halves of surrogate pairs in text, and Postgres no NUL."""
+    if value.isascii() and "\0" not in value:
+        return value
+    return value.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
 def indexable(value: str) -> str:

@@ -181,8 +181,30 @@ async def test_a_cursor_of_another_query_or_with_another_place(tower: Running, l
         lambda: tower.models.panes(cursor=cursor, state="ready"),
         lambda: tower.models.panes(cursor=_forged(mark, "3", "L", 0, "L-m1")),
         lambda: tower.models.panes(cursor=_forged(mark, 3)),
+        lambda: tower.models.panes(cursor=_forged(mark, 2**63, "L", 0, "L-m1")),
     ]
     for ask in asked:
         with pytest.raises(Rejection) as refused:
             await ask()
         assert (refused.value.code, refused.value.details["field"]) == ("validation_failed", "cursor")
+
+
+@pytest.mark.parametrize("text", ["", "nul\0", "half a pair \ud800", "'; DROP TABLE panes; --", "%", "ü" * 5000])
+async def test_texts_that_name_nothing(tower: Running, log: ListLog, text: str) -> None:
+    await log.record(*b.ready_layout("L", "m1"))
+    await tower.caught_up()
+    pages: list[Awaitable[Page]] = [
+        tower.models.layouts(container_id=text),
+        tower.models.panes(container_id=text),
+        tower.models.panes(layout_id=text),
+        tower.models.agents(container_id=text),
+        tower.models.events(id=text),
+        tower.models.events(actor=text),
+        tower.models.events(correlation_id=text),
+    ]
+    for page in pages:
+        assert (await page).items == []
+    assert await tower.models.layout(text) is None
+    assert await tower.models.pane(text) is None
+    assert await tower.models.command(text) is None
+    assert await tower.models.command("command", actor=text) is None
