@@ -3,16 +3,16 @@
 Queries use the standard library's client: a command line that asks one question should not load a whole HTTP stack.
 """
 
-import http.client
 import json
-import socket
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from urllib.parse import urlencode, urlsplit
 
 from adapters.cli.failures import Failure, no_tower, rejected
 from adapters.cli.place import NATS_FILE, TOKEN_FILE, Place, Running
-from adapters.system import SystemClock, SystemIds
+
+if TYPE_CHECKING:
+    import http.client
 
 ANSWER_TIMEOUT_S: Final = 30.0
 PAGE: Final = 200
@@ -61,6 +61,8 @@ class Queries:
         self, path: str, query: Mapping[str, object] | None = None, *, method: str = "GET", body: object = None
     ) -> Answer:
         """One request, whatever its status. Raises `Failure` when the tower does not answer."""
+        import http.client
+
         for attempt in (1, 2):
             kept = self._connection is not None
             connection = self._connection or http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
@@ -114,6 +116,10 @@ class Queries:
 
         Raises `TimeoutError` after `timeout_s` in all, `Failure` when the tower ends the stream.
         """
+        import http.client
+
+        from adapters.system import SystemClock
+
         clock = SystemClock()
         ends = None if timeout_s is None else clock.monotonic() + timeout_s
         connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout_s)
@@ -157,7 +163,7 @@ class Queries:
     def _unanswered(self, error: Exception) -> Failure:
         if self.place.running() is None:
             return no_tower(self.place.home, self.running.node)
-        if isinstance(error, TimeoutError | socket.timeout):
+        if isinstance(error, TimeoutError):
             return Failure(f"the tower at {self.running.http} did not answer within {self._timeout_s:g} s")
         return Failure(f"the tower at {self.running.http} does not answer: {error}", "`agenttower doctor` may say why")
 
@@ -171,7 +177,7 @@ def _decoded(text: str, content_type: str) -> Any:
         return text
 
 
-def _server_events(response: http.client.HTTPResponse) -> Iterator[ServerEvent | None]:
+def _server_events(response: "http.client.HTTPResponse") -> Iterator[ServerEvent | None]:
     """The events of a `text/event-stream`; None after every other line, so that the caller can look at the time."""
     position, data = 0, []
     for raw in response:
@@ -203,6 +209,7 @@ def command(
 
     from adapters.nats.client import AskError, CommandClient, NoTower
     from adapters.nats.connection import BrokerProblem, connect
+    from adapters.system import SystemIds
 
     quiet_logs()
     url = place.secret(NATS_FILE)

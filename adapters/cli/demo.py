@@ -16,7 +16,6 @@ from adapters.cli.events import what
 from adapters.cli.failures import Failure
 from adapters.cli.panes import PANE_COLUMNS, pane_cells
 from adapters.cli.settling import event_name, settled
-from adapters.system import SystemClock
 
 TEMPLATE: Final = "1m+2s"
 SESSION: Final = "demo"
@@ -35,6 +34,8 @@ def demo(_cli: Cli) -> None:
     for finding in (python(), tmux()):
         if finding.level == "broken":
             raise Failure(f"{finding.name}: {finding.said}", finding.fix)
+    from adapters.system import SystemClock
+
     before = signal.signal(signal.SIGTERM, _interrupt)
     clock = SystemClock()
     started = clock.monotonic()
@@ -60,6 +61,8 @@ class Demo:
     """The steps, in order; each says what it does, does it, and checks what came of it."""
 
     def __init__(self, tower: ChildTower) -> None:
+        from adapters.system import SystemClock
+
         self._tower = tower
         self._clock = SystemClock()
 
@@ -187,7 +190,7 @@ class Demo:
 def _verdict(tower: ChildTower) -> Any:
     import asyncio
 
-    from adapters.cli.audit import verify_log
+    from adapters.cli.chain import verify_log
     from adapters.cli.place import NATS_FILE
 
     url = tower.place.secret(NATS_FILE)

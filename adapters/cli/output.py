@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from adapters.cli.client import PAGE
-from adapters.system import SystemClock
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -85,6 +84,8 @@ def address(url: str) -> str:
 
 
 def now() -> datetime:
+    from adapters.system import SystemClock
+
     return SystemClock().now()
 
 

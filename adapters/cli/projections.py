@@ -4,7 +4,6 @@ A rebuild is this process's own work, on the database and the log, whether a tow
 and puts them in place in one transaction, so that a running tower serves the old ones meanwhile and is not slowed down.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -17,7 +16,6 @@ from adapters.cli.command import Cli, Json, register
 from adapters.cli.failures import Failure
 from adapters.cli.place import NATS_FILE
 from adapters.cli.status import PROJECTION_COLUMNS, projection_cells
-from adapters.system import SystemClock
 
 if TYPE_CHECKING:
     from adapters.nats.log import JetStreamLog
@@ -51,7 +49,10 @@ def rebuild(
     as_json: Json = False,
 ) -> None:
     """Build read models anew from the log, while the old ones serve; goes on where it was interrupted."""
+    import asyncio
+
     from adapters.settings import SettingsError, load
+    from adapters.system import SystemClock
     from projections.registry import PROJECTIONS, find
 
     wanted = [(name, find(name)) for name in names or [projection.name for projection in PROJECTIONS]]

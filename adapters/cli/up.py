@@ -1,6 +1,5 @@
 """`agenttower up`: run a tower in the foreground until Ctrl-C or SIGTERM."""
 
-import asyncio
 import gc
 import signal
 import sys
@@ -85,6 +84,8 @@ def _answers(cli: Cli) -> bool:
 
 
 def _run(settings: "Settings", *, as_json: bool) -> None:
+    import asyncio
+
     import uvloop
     from sqlalchemy.exc import SQLAlchemyError
 

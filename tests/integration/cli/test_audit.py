@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 import msgspec
 import pytest
 
-from adapters.cli.audit import Verdict, verified
+from adapters.cli.chain import Verdict, verified
 from adapters.nats.connection import connect
 from adapters.nats.log import JetStreamLog
 from adapters.nats.wire import WireClient
