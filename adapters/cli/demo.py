@@ -3,12 +3,11 @@
 import os
 import signal
 from types import FrameType
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import typer
 
 from adapters.cli import output
-from adapters.cli.child_tower import ChildTower
 from adapters.cli.client import Row, command
 from adapters.cli.command import Cli, register
 from adapters.cli.doctor import python, tmux
@@ -16,6 +15,9 @@ from adapters.cli.events import what
 from adapters.cli.failures import Failure
 from adapters.cli.panes import PANE_COLUMNS, pane_cells
 from adapters.cli.settling import event_name, settled
+
+if TYPE_CHECKING:
+    from adapters.cli.child_tower import ChildTower
 
 TEMPLATE: Final = "1m+2s"
 SESSION: Final = "demo"
@@ -34,6 +36,7 @@ def demo(_cli: Cli) -> None:
     for finding in (python(), tmux()):
         if finding.level == "broken":
             raise Failure(f"{finding.name}: {finding.said}", finding.fix)
+    from adapters.cli.child_tower import ChildTower
     from adapters.system import SystemClock
 
     before = signal.signal(signal.SIGTERM, _interrupt)
@@ -60,7 +63,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 class Demo:
     """The steps, in order; each says what it does, does it, and checks what came of it."""
 
-    def __init__(self, tower: ChildTower) -> None:
+    def __init__(self, tower: "ChildTower") -> None:
         from adapters.system import SystemClock
 
         self._tower = tower
@@ -187,7 +190,7 @@ class Demo:
         raise Failure(f"no {name} of {subject} within {SEEN_WITHIN_S:g} s")
 
 
-def _verdict(tower: ChildTower) -> Any:
+def _verdict(tower: "ChildTower") -> Any:
     import asyncio
 
     from adapters.cli.chain import verify_log
