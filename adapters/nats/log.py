@@ -10,12 +10,16 @@ import msgspec
 from adapters.nats import subjects
 from adapters.nats.connection import ApiError, js_api, raise_api_error
 from adapters.nats.pulling import Lost, StreamReader, open_again
+from adapters.nats.tail import Tail
 from adapters.nats.wire import NoAnswer, NoResponders, WireClient, header_block, headers_of, publication
 from domain.envelope import Stored
 from handlers.ports import Entry, LogError, LogFull, LogUnavailable, WrongLastPosition
 
 MAX_BATCH: Final = 1000
 APPEND_TIMEOUT_S: Final = 10.0
+
+LOOK_S: Final = 2.0
+"""How often a follower of our own appends looks whether somebody else appended."""
 
 WRONG_LAST_CODES: Final = frozenset({10071, 10164})
 """The stream's last sequence is not the expected one: of a plain publish or a batch (10071), of a batch in a
@@ -69,8 +73,20 @@ class JetStreamLog:
         self._shortage = shortage
         # Two fenced appends in flight could both be right about the position and arrive in either order.
         self._appending = asyncio.Lock()
+        self._tail = Tail()
 
     async def append(self, entries: Sequence[Entry], *, expected_last: int) -> int:
+        try:
+            last = await self._append(entries, expected_last)
+        except LogFull:
+            raise
+        except BaseException:
+            self._tail.lost()
+            raise
+        self._tail.appended(entries, last)
+        return last
+
+    async def _append(self, entries: Sequence[Entry], expected_last: int) -> int:
         if not 1 <= len(entries) <= MAX_BATCH:
             raise ValueError(f"an append holds 1 to {MAX_BATCH} entries, not {len(entries)}")
         if (reason := self._shortage()) is not None:
@@ -151,18 +167,47 @@ class JetStreamLog:
     async def follow(self, after: int) -> AsyncGenerator[Sequence[Stored]]:
         """Entries after `after` as they come, for ever, in batches of up to 500; survives the broker's restarts.
 
-        Close it (`contextlib.aclosing`) when done. A slow reader holds back only itself.
+        Close it (`contextlib.aclosing`) when done. A slow reader holds back only itself. What was appended through this
+        object is taken from memory, everything else from the broker.
         """
-        reader = StreamReader(self._client, self._stream, _stored, after=after)
+        position = after
+        reader: StreamReader[Stored] | None = None
         try:
-            await self._open_again(reader, "start")
             while True:
-                try:
-                    yield await reader.next()
-                except Lost as lost:
-                    await self._open_again(reader, str(lost))
+                batch = self._tail.after(position)
+                if batch is None:
+                    if reader is None:
+                        reader = StreamReader(self._client, self._stream, _stored, after=position)
+                        await self._open_again(reader, "start")
+                    batch = await self._next(reader)
+                elif reader is not None:
+                    await reader.close()
+                    reader = None
+                if batch:
+                    position = batch[-1].position
+                    yield batch
+                elif reader is None and not await self._tail.changed(LOOK_S):
+                    await self._look_for_others(position)
         finally:
-            await reader.close()
+            if reader is not None:
+                await reader.close()
+
+    async def _next(self, reader: StreamReader[Stored]) -> list[Stored]:
+        """[] when the consumer had to be made anew."""
+        try:
+            return await reader.next()
+        except Lost as lost:
+            await self._open_again(reader, str(lost))
+            return []
+
+    async def _look_for_others(self, position: int) -> None:
+        """Nothing was appended here for a while: did another tower?"""
+        try:
+            if await self.last_position() > position:
+                self._tail.lost()
+        except LogUnavailable:
+            # Nothing can be appended by anyone until the broker is back.
+            return
 
     async def _open(self, reader: StreamReader[Stored]) -> None:
         try:

@@ -14,6 +14,7 @@ from adapters.nats.log import JetStreamLog
 from adapters.nats.wire import WireClient
 from domain.envelope import Stored
 from handlers.ports import LogError
+from tests.integration.conftest import NODE
 from tests.integration.nats.test_log import STREAM, entries
 from tests.waiting import eventually
 
@@ -35,19 +36,31 @@ class _Follower:
         await asyncio.gather(self._task, return_exceptions=True)
 
 
+@pytest.fixture
+def other_log(tower_nats: WireClient) -> JetStreamLog:
+    """Through this nothing is appended: what it follows comes from the broker."""
+    return JetStreamLog(tower_nats, NODE)
+
+
+@pytest.fixture(params=["other", "own"])
+def followed(request: pytest.FixtureRequest, event_log: JetStreamLog, other_log: JetStreamLog) -> JetStreamLog:
+    """The log that is followed: the one through which is appended, or another."""
+    return event_log if request.param == "own" else other_log
+
+
 class TestFollow:
-    async def test_what_was_there_and_what_comes(self, event_log: JetStreamLog) -> None:
+    async def test_what_was_there_and_what_comes(self, event_log: JetStreamLog, followed: JetStreamLog) -> None:
         await event_log.append(entries(10), expected_last=0)
-        follower = _Follower(event_log, 4)
+        follower = _Follower(followed, 4)
         await eventually(lambda: follower.seen == [5, 6, 7, 8, 9, 10], "what was there")
         await event_log.append(entries(2), expected_last=10)
         await eventually(lambda: follower.seen == [5, 6, 7, 8, 9, 10, 11, 12], "what came")
         await follower.stop()
 
     async def test_nothing_is_lost_or_twice_over_broker_crashes(
-        self, event_log: JetStreamLog, broker: EmbeddedBroker, tower_nats: WireClient
+        self, event_log: JetStreamLog, followed: JetStreamLog, broker: EmbeddedBroker, tower_nats: WireClient
     ) -> None:
-        follower = _Follower(event_log, 0)
+        follower = _Follower(followed, 0)
         last = 0
         for _ in range(3):
             for _ in range(10):
@@ -64,10 +77,12 @@ class TestFollow:
         assert follower.seen == list(range(1, last + 1))
         await follower.stop()
 
-    async def test_a_slow_reader_gets_everything_and_holds_little(self, event_log: JetStreamLog) -> None:
+    async def test_a_slow_reader_gets_everything_and_holds_little(
+        self, event_log: JetStreamLog, followed: JetStreamLog
+    ) -> None:
         sizes: list[int] = []
         last = 0
-        async with aclosing(event_log.follow(0)) as batches:
+        async with aclosing(followed.follow(0)) as batches:
             last = await event_log.append(entries(1000), expected_last=0)
             seen = list[Stored]()
             while len(seen) < 6000:
@@ -80,10 +95,10 @@ class TestFollow:
         assert max(sizes) <= 500
 
     async def test_a_gap_in_the_deliveries_makes_the_consumer_anew(
-        self, event_log: JetStreamLog, tower_nats: WireClient
+        self, event_log: JetStreamLog, other_log: JetStreamLog, tower_nats: WireClient
     ) -> None:
         await event_log.append(entries(3), expected_last=0)
-        follower = _Follower(event_log, 0)
+        follower = _Follower(other_log, 0)
         await eventually(lambda: follower.seen == [1, 2, 3], "the first")
         names = (await js_api(tower_nats, f"CONSUMER.NAMES.{STREAM}"))["consumers"]
         # A message of the consumer goes to somebody else: to the follower it is lost.
@@ -99,8 +114,10 @@ class TestFollow:
         assert follower.seen == list(range(1, position + 1))
         await follower.stop()
 
-    async def test_a_deleted_consumer_is_made_anew(self, event_log: JetStreamLog, tower_nats: WireClient) -> None:
-        follower = _Follower(event_log, 0)
+    async def test_a_deleted_consumer_is_made_anew(
+        self, event_log: JetStreamLog, other_log: JetStreamLog, tower_nats: WireClient
+    ) -> None:
+        follower = _Follower(other_log, 0)
         await event_log.append(entries(3), expected_last=0)
         await eventually(lambda: len(follower.seen) == 3, "the first")
         for name in (await js_api(tower_nats, f"CONSUMER.NAMES.{STREAM}"))["consumers"]:
@@ -109,10 +126,37 @@ class TestFollow:
         await eventually(lambda: follower.seen == [1, 2, 3, 4, 5, 6], "the rest")
         await follower.stop()
 
-    async def test_a_log_that_is_gone_ends_it(self, event_log: JetStreamLog, tower_nats: WireClient) -> None:
+    async def test_a_log_that_is_gone_ends_it(
+        self, event_log: JetStreamLog, followed: JetStreamLog, tower_nats: WireClient
+    ) -> None:
         await event_log.append(entries(1), expected_last=0)
-        async with aclosing(event_log.follow(0)) as batches:
+        async with aclosing(followed.follow(0)) as batches:
             assert len(await anext(batches)) == 1
             await js_api(tower_nats, f"STREAM.DELETE.{STREAM}")
             with pytest.raises(LogError):
                 await asyncio.wait_for(anext(batches), 30)
+
+    async def test_another_writer_is_seen(self, event_log: JetStreamLog, other_log: JetStreamLog) -> None:
+        await event_log.append(entries(3), expected_last=0)
+        follower = _Follower(event_log, 0)
+        await event_log.append(entries(3), expected_last=3)
+        await eventually(lambda: len(follower.seen) == 6, "its own")
+        await other_log.append(entries(3), expected_last=6)
+        await eventually(lambda: follower.seen == list(range(1, 10)), "the other's")
+        await event_log.append(entries(3), expected_last=9)
+        await eventually(lambda: follower.seen == list(range(1, 13)), "its own again")
+        await follower.stop()
+
+    async def test_an_append_whose_answer_was_lost_is_seen(
+        self, event_log: JetStreamLog, tower_nats: WireClient
+    ) -> None:
+        await event_log.append(entries(3), expected_last=0)
+        follower = _Follower(event_log, 0)
+        await event_log.append(entries(3), expected_last=3)
+        await eventually(lambda: len(follower.seen) == 6, "the first")
+        appending = asyncio.create_task(event_log.append(entries(3), expected_last=6))
+        await asyncio.sleep(0)
+        appending.cancel()
+        await asyncio.wait([appending])
+        await eventually(lambda: follower.seen == list(range(1, 10)), "what was recorded all the same")
+        await follower.stop()
