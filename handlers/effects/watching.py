@@ -129,11 +129,9 @@ class Watching:
                 left = await self._look(terminal, expected)
                 if not left:
                     self._uncleared.discard(container_id)
-            except TerminalUnreachable as error:
-                _log.warning("container does not answer", container_id=container_id, reason=str(error))
-                await self._clock.sleep(RETRY_S)
             except TerminalError as error:
-                _log.error("tmux refused a look", container_id=container_id, reason=str(error))
+                say = _log.warning if isinstance(error, TerminalUnreachable) else _log.error
+                say("panes cannot be looked at; trying again", container_id=container_id, reason=str(error))
                 await self._clock.sleep(RETRY_S)
 
     async def _look(self, terminal: Terminal, expected: Sequence[Pane]) -> bool:

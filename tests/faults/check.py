@@ -1,0 +1,173 @@
+"""What must hold after every fault: the promises of the book, the chain, the read models, tmux, no orphans."""
+
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import sqlalchemy as sa
+
+from adapters.sql import SqlDatabase, open_database
+from domain.envelope import Recorded, Stored
+from domain.layouts.state import Pane, PaneState
+from domain.tower import Tower
+from handlers.ledger import Ledger, replay
+from projections.ports import Source
+from projections.projector import Projector
+from projections.rebuild import rebuild_all
+from projections.registry import PROJECTIONS
+from projections.tables import POSITIONS
+from tests.faults.book import Driver
+from tests.faults.child import NODE, Child
+from tests.waiting import eventually
+
+SETTLES_S = 120.0
+
+Dump = dict[str, list[tuple[Any, ...]]]
+
+
+async def check(driver: Driver) -> Tower:
+    """All of it on a running tower, once it has come to rest; the state that its log gives."""
+    await driver.settle_book()
+    state = await at_rest(driver)
+    stored = await driver.stored()
+    _, recorded = folded(stored)
+    wrong = driver.book.compare(recorded)
+    assert not wrong, "\n".join(wrong)
+    await same_rows(driver, stored)
+    return state
+
+
+async def verified(child: Child) -> None:
+    """The chain, by the command that a person would use."""
+    code, said = await child.cli("audit", "verify")
+    assert code == 0, said
+
+
+def folded(stored: Sequence[Stored]) -> tuple[Tower, list[Recorded]]:
+    """The state that a log gives, and its events. Raises `BrokenLog` where its chain does not continue."""
+    ledger, recorded = Ledger(), []
+    for each in stored:
+        ledger, record = replay(ledger, each)
+        recorded.append(record)
+    return ledger.tower, recorded
+
+
+# --- tmux -------------------------------------------------------------------------------------------------------------
+
+
+async def at_rest(driver: Driver) -> Tower:
+    """Until no pane is being created and tmux is what the log says. The state then."""
+    last: list[str] = []
+
+    async def look() -> Tower | None:
+        before = await driver.log.last_position()
+        state, _ = folded(await driver.stored())
+        last[:] = unlike_tmux(state, driver.child)
+        return state if not last and await driver.log.last_position() == before else None
+
+    try:
+        state = await eventually(look, "the tower is at rest", timeout_s=SETTLES_S)
+    except AssertionError as error:
+        raise AssertionError(f"tmux and the log do not agree:\n{chr(10).join(last)}\n{error}"[:4000]) from None
+    assert state is not None
+    return state
+
+
+def unlike_tmux(state: Tower, child: Child) -> list[str]:
+    """Where tmux is not what the state says: one line each."""
+    seen = child.panes()
+    by_id = {pane.pane_id: pane for pane in seen}
+    lines = [f"pane {pane_id} stands {n} times in tmux" for pane_id in by_id if (n := _count(seen, pane_id)) > 1]
+    panes = state.layouts.panes
+    for pane_id, found in by_id.items():
+        pane = panes.get(pane_id)
+        if pane is None or pane.state is PaneState.REMOVED:
+            lines.append(f"tmux holds {found}, which is {'unknown' if pane is None else 'removed'}")
+    for pane in panes.values():
+        lines += _unlike(pane, by_id.get(pane.pane_id) is not None, pane.pane_id in by_id and by_id[pane.pane_id].dead)
+    return lines
+
+
+def _count(seen: Sequence[Any], pane_id: str) -> int:
+    return sum(pane.pane_id == pane_id for pane in seen)
+
+
+def _unlike(pane: Pane, there: bool, dead: bool) -> list[str]:
+    match pane.state:
+        case PaneState.CREATING:
+            return [f"pane {pane.pane_id} is still being created"]
+        case PaneState.READY if not there or dead:
+            return [f"pane {pane.pane_id} is ready, and {'dead' if there else 'not'} in tmux"]
+        case PaneState.DEGRADED if not there:
+            return [f"pane {pane.pane_id} is degraded, and not in tmux"]
+        case _:
+            return []
+
+
+# --- read models ------------------------------------------------------------------------------------------------------
+
+
+class Upto:
+    """The log as it was when it ended at a position."""
+
+    def __init__(self, stored: Sequence[Stored]) -> None:
+        self._stored = stored
+
+    async def last_position(self) -> int:
+        return self._stored[-1].position if self._stored else 0
+
+    async def read(self, after: int, until: int | None = None) -> AsyncIterator[Sequence[Stored]]:
+        yield [each for each in self._stored if after < each.position <= (until or each.position)]
+
+    def follow(self, after: int) -> AsyncIterator[Sequence[Stored]]:
+        return self.read(after)
+
+
+async def same_rows(driver: Driver, stored: Sequence[Stored]) -> None:
+    """Read models made from nothing but the log equal those of the tower, row by row and column by column."""
+    source: Source = Upto(stored)
+    end = await source.last_position()
+    with tempfile.TemporaryDirectory(prefix="at-rebuilt-") as folder:
+        rebuilt = open_database(f"sqlite:///{folder}/rebuilt.sqlite", node=NODE)
+        try:
+            await Projector(rebuilt, source).prepare()
+            await rebuild_all(rebuilt, source, PROJECTIONS)
+            expected = await dump(rebuilt)
+        finally:
+            await rebuilt.close()
+    live = await _live(driver.child.database, end)
+    for name, rows in expected.items():
+        for number, (row, other) in enumerate(zip(rows, live[name], strict=False)):
+            assert row == other, f"{name}, row {number}: rebuilt {row}, live {other}"
+        assert len(rows) == len(live[name]), f"{name}: {len(rows)} rows rebuilt, {len(live[name])} live"
+
+
+async def _live(database: Path, position: int) -> Dump:
+    """The tower's own rows, once its projections have come to the log's end."""
+    opened = open_database(f"sqlite:///{database}", node=NODE)
+    try:
+
+        async def arrived() -> Dump | None:
+            rows = await dump(opened)
+            return rows if all(rows[each.name][0][0] >= position for each in PROJECTIONS) else None
+
+        return cast(Dump, await eventually(arrived, f"the read models are at {position}"))
+    finally:
+        await opened.close()
+
+
+async def dump(database: SqlDatabase) -> Dump:
+    """Every column of every row in the order of keys, after the position of each projection."""
+
+    def work(connection: sa.Connection) -> Dump:
+        found: Dump = {}
+        for projection in PROJECTIONS:
+            at = sa.select(POSITIONS.c.position, POSITIONS.c.fingerprint).where(POSITIONS.c.name == projection.name)
+            found[projection.name] = [tuple(one) for one in connection.execute(at)]
+            for read in projection.tables:
+                rows = connection.execute(sa.select(read.table).order_by(read.table.c[read.key]))
+                found[f"{projection.name}: {read.name}"] = [tuple(one) for one in rows]
+        return found
+
+    return await database.read(work)
