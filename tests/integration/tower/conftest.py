@@ -142,8 +142,10 @@ class Desk:
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
+def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     need("tmux")
+    # A person's shell may do much when it starts, 120 of them more than a test has time for.
+    monkeypatch.setenv("SHELL", "/bin/sh")
     with ChildTower() as tower:
         tower.start()
         desk = Desk(tower)
