@@ -1,8 +1,8 @@
 """Sees panes die and vanish.
 
 Compares what tmux shows with the state and sends `pane.record_exited` and `pane.record_vanished`; kills what carries
-the mark of a pane that is removed. One watcher a container; it looks while the container has panes, and until nothing is
-left of those that were removed.
+the mark of a pane that is removed. One watcher a container; it looks while the container has panes, and until nothing
+is left of those that were removed.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import structlog
 
 from domain.envelope import Recorded
 from domain.layouts import commands as c
-from domain.layouts.events import PaneRemoved
+from domain.layouts.events import PaneRemoved, PaneStateChanged
 from domain.layouts.state import Layouts, Pane, PaneState
 from domain.messages import Request
 from domain.tower import Tower
@@ -88,6 +88,8 @@ class Watching:
         self._changed: dict[str, asyncio.Event] = {}
         # Containers where a pane was removed and no look since has shown that nothing of it is left.
         self._uncleared: set[str] = set()
+        # Sent and not to be sent again while the writer has not decided it: (pane id, step).
+        self._reported: set[tuple[str, str]] = set()
         self._group: asyncio.TaskGroup | None = None
 
     def start(self, state: Tower) -> None:
@@ -95,6 +97,8 @@ class Watching:
 
     def committed(self, recorded: Sequence[Recorded], state: Tower) -> None:
         for record in recorded:
+            if isinstance(record.event, PaneStateChanged):
+                self._reported -= {(record.event.pane_id, step) for step in ("exited", "vanished")}
             if isinstance(record.event, PaneRemoved):
                 self._uncleared.add(state.layouts.panes[record.event.pane_id].container_id)
         self._follow(state)
@@ -129,6 +133,11 @@ class Watching:
                 left = await self._look(terminal, expected)
                 if not left:
                     self._uncleared.discard(container_id)
+            except TerminalGone:
+                self._report(compare(expected, (), self._state.layouts))
+                self._uncleared.discard(container_id)
+                # There is nothing to look at before something is made here again.
+                await changed.wait()
             except TerminalError as error:
                 say = _log.warning if isinstance(error, TerminalUnreachable) else _log.error
                 say("panes cannot be looked at; trying again", container_id=container_id, reason=str(error))
@@ -136,16 +145,18 @@ class Watching:
 
     async def _look(self, terminal: Terminal, expected: Sequence[Pane]) -> bool:
         """Report and clear what a look shows; whether something of a removed pane was left."""
-        try:
-            findings = compare(expected, await terminal.look(), self._state.layouts)
-            if doubtful(findings.gone, expected):
-                await self._clock.sleep(SECOND_LOOK_S)
-                findings = compare(expected, await terminal.panes(), self._state.layouts)
-        except TerminalGone:
-            findings = compare(expected, (), self._state.layouts)
-        for pane_id, step, request in reports(findings):
-            self._follow_ups.send(pane_id, step, request, spontaneous=True)
+        findings = compare(expected, await terminal.look(), self._state.layouts)
+        if doubtful(findings.gone, expected):
+            await self._clock.sleep(SECOND_LOOK_S)
+            findings = compare(expected, await terminal.panes(), self._state.layouts)
+        self._report(findings)
         for seen in findings.left:
             if seen.pane_id is not None:
                 await terminal.kill_pane(seen.tmux_pane_id, seen.pane_id)
         return bool(findings.left)
+
+    def _report(self, findings: Findings) -> None:
+        for pane_id, step, request in reports(findings):
+            if (pane_id, step) not in self._reported:
+                self._reported.add((pane_id, step))
+                self._follow_ups.send(pane_id, step, request, spontaneous=True)
