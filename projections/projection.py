@@ -105,25 +105,55 @@ def apply(connection: sa.Connection, projection: Projection, suffix: str, batch:
     """The position after `batch`. What the database has seen already is left out; `Rewound` if it has seen less than
     `expected`, the position before the batch."""
     name = projection.name + suffix
-    query = sa.select(POSITIONS.c.position).where(POSITIONS.c.name == name).with_for_update()
-    position = connection.execute(query).scalar_one_or_none()
+    position = _positions(connection, [name]).get(name)
     if position is None or position < expected:
         raise Rewound(name, position or 0)
     if position >= batch.last:
         return position
     _write(connection, projection, suffix, batch.events(position, projection.kinds))
-    connection.execute(
-        sa.update(POSITIONS)
-        .where(POSITIONS.c.name == name, POSITIONS.c.position == position)
-        .values(
-            position=batch.last,
-            fingerprint=fingerprint(batch.stored[-1].payload),
-            stopped_reason=None,
-            stopped_event=None,
-            stopped_position=None,
-        )
-    )
+    _move(connection, [name], position, batch)
     return batch.last
+
+
+class Apart(Exception):
+    """The projections do not stand at the same position: each must be advanced by itself."""
+
+
+def apply_together(connection: sa.Connection, projections: Sequence[Projection], batch: Batch) -> None:
+    """The same for all serving projections at once, which must all stand right before `batch`: a third of the
+    statements and one commit. Raises `Rewound`, `Apart`, or what one of them finds wrong with an event."""
+    names, expected = [projection.name for projection in projections], batch.first - 1
+    positions = _positions(connection, names)
+    for name in names:
+        position = positions.get(name, 0)
+        if position < expected:
+            raise Rewound(name, position)
+        if position > expected:
+            raise Apart(name)
+    for projection in projections:
+        _write(connection, projection, "", batch.events(expected, projection.kinds))
+    _move(connection, names, expected, batch)
+
+
+def _positions(connection: sa.Connection, names: Sequence[str]) -> dict[str, int]:
+    """Where they stand, locked until the transaction ends. Text, because it is asked with every batch."""
+    mark, lock = ("?", "") if connection.dialect.name == "sqlite" else ("%s", " FOR UPDATE")
+    marks = ", ".join([mark] * len(names))
+    statement = f"SELECT name, position FROM {POSITIONS.name} WHERE name IN ({marks}) ORDER BY name{lock}"  # noqa: S608
+    rows = connection.exec_driver_sql(statement, tuple(names)).all()
+    return {row[0]: row[1] for row in rows}
+
+
+def _move(connection: sa.Connection, names: Sequence[str], position: int, batch: Batch) -> None:
+    """From `position` to the end of the batch."""
+    mark = "?" if connection.dialect.name == "sqlite" else "%s"
+    marks = ", ".join([mark] * len(names))
+    connection.exec_driver_sql(
+        f"UPDATE {POSITIONS.name} SET position = {mark}, fingerprint = {mark}, "  # noqa: S608
+        f"stopped_reason = NULL, stopped_event = NULL, stopped_position = NULL "
+        f"WHERE position = {mark} AND name IN ({marks})",
+        (batch.last, fingerprint(batch.stored[-1].payload), position, *names),
+    )
 
 
 def _write(connection: sa.Connection, projection: Projection, suffix: str, events: Sequence[Recorded]) -> None:

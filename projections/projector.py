@@ -15,7 +15,7 @@ from projections import standing
 from projections.advance import Poison, advance
 from projections.ports import Database, DatabaseTrouble, Source, closing
 from projections.progress import Progress, Stop
-from projections.projection import Batch, Projection, Rewound, fingerprint
+from projections.projection import Batch, Projection, Rewound, apply_together, fingerprint
 from projections.rebuild import OnProgress, RebuildFailed, RebuildOvertaken, rebuild
 from projections.registry import PROJECTIONS
 from projections.standing import Standing
@@ -98,10 +98,26 @@ class Projector:
         async with closing(self._source.follow(after)) as batches:
             async for stored in batches:
                 batch = Batch(stored)
-                for name in tuple(running):
-                    if not await self._apply(name, batch):
-                        running.remove(name)
+                if not await self._apply_together(running, batch):
+                    for name in tuple(running):
+                        if not await self._apply(name, batch):
+                            running.remove(name)
                 self._retry_s = FIRST_RETRY_S
+
+    async def _apply_together(self, names: Sequence[str], batch: Batch) -> bool:
+        """In one transaction; False when nothing was applied, because they stand apart or one cannot take an event."""
+        if any(self.progress[name].position != batch.first - 1 for name in names):
+            return False
+        projections = [self._projections[name] for name in names]
+        try:
+            await self._database.write(partial(apply_together, projections=projections, batch=batch))
+        except (Rewound, DatabaseTrouble):
+            raise
+        except Exception:  # noqa: BLE001 - each for itself, they find out whose event it is
+            return False
+        for name in names:
+            self.progress.moved(name, batch.last)
+        return True
 
     async def _apply(self, name: str, batch: Batch) -> bool:
         """False when the projection has stopped."""
