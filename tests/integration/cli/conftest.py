@@ -20,6 +20,9 @@ from adapters.cli.child_tower import ChildTower
 from tests.needs import need
 
 DEADLINE_S = 60
+PLAIN_SHELL = {"SHELL": "/bin/sh"}
+"""A person's shell may do much when it starts, more than a test has time for."""
+
 _names = count(1)
 
 
@@ -145,7 +148,7 @@ def _terminal_environment(home: Path) -> dict[str, str]:
 def desk() -> Iterator[Desk]:
     """One tower for the tests of a file; each makes layouts of its own."""
     need("tmux")
-    with ChildTower(node="local") as tower:
+    with ChildTower(node="local", variables=PLAIN_SHELL) as tower:
         tower.start()
         yield Desk(tower)
 
@@ -154,7 +157,7 @@ def desk() -> Iterator[Desk]:
 def own_desk() -> Iterator[Desk]:
     """A tower for one test that stops or breaks it."""
     need("tmux")
-    with ChildTower(node="local") as tower:
+    with ChildTower(node="local", variables=PLAIN_SHELL) as tower:
         tower.start()
         yield Desk(tower)
 
