@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
 import nats
@@ -29,7 +29,9 @@ from adapters.tmux.terminals import TmuxTerminals
 from handlers.facts import FactFinder
 from handlers.inbox import Inbox
 from handlers.writer import Writer
+from projections.projection import Projection
 from projections.projector import Projector
+from projections.rebuild import rebuild_all
 from projections.registry import PROJECTIONS
 from tests.bench import history, machine
 from tests.bench.report import Check, Options, Part, percent, rate, table
@@ -67,16 +69,17 @@ async def measure(options: Options) -> Part:
 
 def _works(client: WireClient, log: JetStreamLog, home: Path, url: str) -> Iterator[tuple[str, float, Work]]:
     yield "state into memory, no snapshot", TARGETS["memory"], lambda: _recover(log, home, client)
-    for projection in PROJECTIONS:
-        with _sqlite() as database_url:
-            yield _rebuild_of(projection.name, "sqlite", database_url, log)
-    with _postgres() as database_url:
-        for projection in PROJECTIONS:
-            yield _rebuild_of(projection.name, "postgres", database_url, log)
+    for kind, place in (("sqlite", _sqlite), ("postgres", _postgres)):
+        with place() as database_url:
+            for projection in PROJECTIONS:
+                yield _rebuild_of((projection,), projection.name, kind, database_url, log)
+            yield _rebuild_of(PROJECTIONS, "all of them at once", kind, database_url, log)
 
 
-def _rebuild_of(name: str, kind: str, database_url: str, log: JetStreamLog) -> tuple[str, float, Work]:
-    return f"rebuild of {name}, {kind}", TARGETS[kind], lambda: _rebuild(name, database_url, log)
+def _rebuild_of(
+    projections: Sequence[Projection], name: str, kind: str, database_url: str, log: JetStreamLog
+) -> tuple[str, float, Work]:
+    return f"rebuild of {name}, {kind}", TARGETS[kind], lambda: _rebuild(projections, database_url, log)
 
 
 @contextlib.asynccontextmanager
@@ -129,12 +132,11 @@ async def _recover(log: JetStreamLog, home: Path, client: WireClient) -> None:
     await writer_on(log, home, client).recover()
 
 
-async def _rebuild(name: str, database_url: str, log: JetStreamLog) -> None:
+async def _rebuild(projections: Sequence[Projection], database_url: str, log: JetStreamLog) -> None:
     database = open_database(database_url, node=NODE)
     try:
-        projector = Projector(database, log)
-        await projector.prepare()
-        await projector.rebuild(name)
+        await Projector(database, log).prepare()
+        await rebuild_all(database, log, projections)
     finally:
         await database.close()
 
