@@ -32,14 +32,13 @@ class Asker:
         """The outcome of a command, after its commit. The caller sets the deadline; asking again with the same
         `command_id` is safe."""
         command_id = command_id or self._ids.uuid7()
-        fields = {
-            "id": command_id,
-            "data": data,
-            "idempotency_key": idempotency_key,
-            "correlationid": correlation_id,
-            "traceparent": traceparent,
-        }
-        payload = msgspec.json.encode({name: value for name, value in fields.items() if value is not None})
+        payload = wire.encode_payload(
+            command_id,
+            data,
+            idempotency_key=idempotency_key,
+            correlation_id=correlation_id,
+            traceparent=traceparent,
+        )
         outcome: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
         def answered(encoded: bytes) -> None:

@@ -39,6 +39,25 @@ _identified: Final = msgspec.json.Decoder(_Identified)
 _UNREADABLE: Final = (msgspec.MsgspecError, RecursionError, UnicodeError)
 
 
+def encode_payload(
+    command_id: str,
+    data: object,
+    *,
+    idempotency_key: str | None = None,
+    correlation_id: str | None = None,
+    traceparent: str | None = None,
+) -> bytes:
+    """The payload of a command; what is None is left out."""
+    fields = {
+        "id": command_id,
+        "data": data,
+        "idempotency_key": idempotency_key,
+        "correlationid": correlation_id,
+        "traceparent": traceparent,
+    }
+    return msgspec.json.encode({name: value for name, value in fields.items() if value is not None})
+
+
 def decode_payload(payload: bytes) -> tuple[Payload, UUID]:
     """The payload and its id. Raises `validation_failed`."""
     try:

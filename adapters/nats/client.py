@@ -11,6 +11,7 @@ from adapters.nats.connection import ApiError, raise_api_error
 from adapters.nats.doors import REPLY_TO_HEADER
 from adapters.nats.wire import NoAnswer, NoResponders, Reply, WireClient, header_block
 from domain.messages import HOST
+from handlers import wire
 from handlers.ports import Ids
 
 TIMEOUT_S: Final = 30.0
@@ -71,14 +72,13 @@ class CommandClient:
         Raises `NoTower` or `Undecided`.
         """
         command_id = command_id or self._ids.uuid7()
-        fields = {
-            "id": command_id,
-            "data": data,
-            "idempotency_key": idempotency_key,
-            "correlationid": correlation_id,
-            "traceparent": traceparent,
-        }
-        payload = msgspec.json.encode({key: value for key, value in fields.items() if value is not None})
+        payload = wire.encode_payload(
+            command_id,
+            data,
+            idempotency_key=idempotency_key,
+            correlation_id=correlation_id,
+            traceparent=traceparent,
+        )
         deadline = asyncio.get_running_loop().time() + timeout_s
         if door == "request":
             return await self._request(noun, verb, payload, command_id, deadline)

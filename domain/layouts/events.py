@@ -45,42 +45,47 @@ class LayoutPane(msgspec.Struct, frozen=True, kw_only=True):
     marker: str
 
 
-class LayoutCreated(Event, frozen=True):
+class LayoutEvent(Event, frozen=True, kw_only=True):
+    """What all events of a layout carry."""
+
     layout_id: str
+    origin: str = "managed"
+
+
+class PaneEvent(Event, frozen=True, kw_only=True):
+    """What all events of a pane carry."""
+
+    pane_id: str
+    layout_id: str
+    origin: str = "managed"
+
+
+class LayoutCreated(LayoutEvent, frozen=True, kw_only=True):
     container_id: str
     template_name: str
     tmux_session_name: str
     panes: tuple[LayoutPane, ...]
     working_dir_digest: str | None = None
     idempotency_key: str | None = None
-    origin: str = "managed"
 
 
-class LayoutStateChanged(Event, frozen=True):
+class LayoutStateChanged(LayoutEvent, frozen=True, kw_only=True):
     """`failed_stage` is the first failed pane's, null unless `to` is failed."""
 
-    layout_id: str
     from_: PaneState
     to: PaneState
     failed_stage: Stage | None = None
-    origin: str = "managed"
 
 
-class LayoutRecoveryReattached(Event, frozen=True):
-    layout_id: str
+class LayoutRecoveryReattached(LayoutEvent, frozen=True, kw_only=True):
     pane_ids: tuple[str, ...]
-    origin: str = "managed"
 
 
-class LayoutRecoveryFailed(Event, frozen=True):
-    layout_id: str
+class LayoutRecoveryFailed(LayoutEvent, frozen=True, kw_only=True):
     pane_ids: tuple[str, ...]
-    origin: str = "managed"
 
 
-class PaneCreated(Event, frozen=True):
-    pane_id: str
-    layout_id: str
+class PaneCreated(PaneEvent, frozen=True, kw_only=True):
     container_id: str
     slot: int
     role: str
@@ -91,118 +96,79 @@ class PaneCreated(Event, frozen=True):
     restart: str
     predecessor_id: str | None = None
     chain_depth: int = 0
-    origin: str = "managed"
 
 
-class PanePendingMarkerSet(Event, frozen=True):
-    pane_id: str
-    layout_id: str
+class PanePendingMarkerSet(PaneEvent, frozen=True, kw_only=True):
     marker: str
     set_at: datetime
-    origin: str = "managed"
 
 
-class PanePendingMarkerCleared(Event, frozen=True):
-    pane_id: str
-    layout_id: str
-    origin: str = "managed"
+class PanePendingMarkerCleared(PaneEvent, frozen=True, kw_only=True):
+    """The pane is pending no more: its title is the bare label."""
 
 
-class PaneSpawned(Event, frozen=True):
+class PaneSpawned(PaneEvent, frozen=True, kw_only=True):
     """The pane stands in tmux: `tmux_pane_id` as `%12`, `pid` of its first process."""
 
-    pane_id: str
-    layout_id: str
     tmux_pane_id: str
     pid: int
     tmux_pane_index: int
-    origin: str = "managed"
 
 
-class PaneLaunchSettled(Event, frozen=True):
+class PaneLaunchSettled(PaneEvent, frozen=True, kw_only=True):
     """The launch command was alive `elapsed_ms` after the pane was spawned."""
 
-    pane_id: str
-    layout_id: str
     elapsed_ms: int
-    origin: str = "managed"
 
 
-class PaneLaunchCommandExited(Event, frozen=True):
-    pane_id: str
-    layout_id: str
+class PaneLaunchCommandExited(PaneEvent, frozen=True, kw_only=True):
     exit_code: int | None
     elapsed_ms: int
     signal: int | None = None
-    origin: str = "managed"
 
 
-class PaneRegistered(Event, frozen=True):
-    pane_id: str
-    layout_id: str
+class PaneRegistered(PaneEvent, frozen=True, kw_only=True):
     agent_id: str
-    origin: str = "managed"
 
 
-class PaneLogAttached(Event, frozen=True):
-    pane_id: str
-    layout_id: str
+class PaneLogAttached(PaneEvent, frozen=True, kw_only=True):
     path: str
-    origin: str = "managed"
 
 
-class PaneLogAttachFailed(Event, frozen=True):
-    pane_id: str
-    layout_id: str
+class PaneLogAttachFailed(PaneEvent, frozen=True, kw_only=True):
     reason: str
-    origin: str = "managed"
 
 
-class PaneStateChanged(Event, frozen=True):
+class PaneStateChanged(PaneEvent, frozen=True, kw_only=True):
     """One row of the transition table. `reason` is a short word for people, e.g. `profile_changed`."""
 
-    pane_id: str
-    layout_id: str
     from_: PaneState
     to: PaneState
     failed_stage: Stage | None = None
     reason: str | None = None
-    origin: str = "managed"
 
 
-class PaneProcessExited(Event, frozen=True):
+class PaneProcessExited(PaneEvent, frozen=True, kw_only=True):
     """The process of a running pane ended: `exit_code`, or `signal` when one ended it; both None when tmux lost it."""
 
-    pane_id: str
-    layout_id: str
     exit_code: int | None = None
     signal: int | None = None
-    origin: str = "managed"
 
 
-class PaneRemoved(Event, frozen=True):
-    pane_id: str
-    layout_id: str
+class PaneRemoved(PaneEvent, frozen=True, kw_only=True):
     tmux_pane_id: str | None
-    origin: str = "managed"
 
 
-class PaneCleanupFailed(Event, frozen=True):
+class PaneCleanupFailed(PaneEvent, frozen=True, kw_only=True):
     """What a removal could not clean up in tmux; the pane is removed all the same. `stage` is `tmux_kill`."""
 
-    pane_id: str
-    layout_id: str
     stage: Stage
     reason: str
-    origin: str = "managed"
 
 
-class PaneRecreated(Event, frozen=True):
+class PaneRecreated(PaneEvent, frozen=True, kw_only=True):
     """Recorded on the new pane."""
 
-    pane_id: str
-    layout_id: str
     predecessor_id: str
     chain_depth: int
     idempotency_key: str | None = None
-    origin: str = "managed"

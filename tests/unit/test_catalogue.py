@@ -130,15 +130,15 @@ class TestRegistering:
             check([EventType(name="box.moved", event=odd, id_field="box_id")])
 
 
-def _subclasses(cls: type) -> Iterator[type]:
+def _leaves(cls: type) -> Iterator[type]:
+    """The classes that nothing derives from: a base of shared fields is no event itself."""
     for sub in cls.__subclasses__():
-        yield sub
-        yield from _subclasses(sub)
+        yield from _leaves(sub) if sub.__subclasses__() else (sub,)
 
 
 class TestTheTables:
     def test_every_event_and_request_of_the_domain_is_registered(self) -> None:
-        ours = {cls for base in (Event, Request) for cls in _subclasses(base) if cls.__module__.startswith("domain.")}
+        ours = {cls for base in (Event, Request) for cls in _leaves(base) if cls.__module__.startswith("domain.")}
         assert ours == {entry.event for entry in catalogue.EVENTS} | {entry.request for entry in catalogue.REQUESTS}
 
     def test_every_event_of_a_pane_or_a_layout_carries_its_origin(self) -> None:
