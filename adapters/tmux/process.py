@@ -5,7 +5,9 @@ The server holds copies of its clients' pipes: of a stopped server's clients nei
 
 import asyncio
 import contextlib
+import subprocess
 from collections.abc import Callable
+from functools import cache
 from typing import cast
 
 from adapters.tmux.address import Address
@@ -13,6 +15,21 @@ from adapters.tmux.address import Address
 _STDERR_KEPT_BYTES = 4096
 _CLOSE_GRACE_S = 1.0
 _LAST_OUTPUT_S = 0.1
+
+
+@cache
+def _dying_with_us() -> tuple[str, ...]:
+    """What to put before a program that the kernel is to kill when this process ends; nothing where that is missing.
+
+    A killed tower's client would stay as long as its server: tmux 3.3a keeps one that still has output to take, also
+    when nobody can take it any more.
+    """
+    words = ("setpriv", "--pdeathsig", "KILL", "--")
+    try:
+        found = subprocess.run([*words, "true"], capture_output=True, timeout=5, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    return words if found else ()
 
 
 class Process(asyncio.SubprocessProtocol):
@@ -37,9 +54,11 @@ class Process(asyncio.SubprocessProtocol):
         on_end: Callable[[], None],
     ) -> "Process":
         """`OSError` if the program cannot be executed."""
+        before = await asyncio.to_thread(_dying_with_us) if address.local else ()
         starting = asyncio.ensure_future(
             asyncio.get_running_loop().subprocess_exec(
                 lambda: cls(on_output, on_end),
+                *before,
                 *address.argv(*words, start_server=start_server),
                 env=dict(address.environment),
                 cwd=address.working_dir,

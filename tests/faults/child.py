@@ -21,6 +21,7 @@ from tests.waiting import eventually
 READY_S = 90.0
 STOP_S = 60.0
 END_S = 20.0
+SOON_S = 2.0
 NODE = "faulty"
 OURS = ("nats-server", "tmux: client", "python")
 """What belongs to a tower, not to its tmux server."""
@@ -58,6 +59,7 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
         self.died = asyncio.Event()
         self._waiting: asyncio.Task[None] | None = None
+        self._code = 0
 
     async def __aenter__(self) -> Self:
         return self
@@ -109,31 +111,35 @@ class Child:
 
     async def ended(self) -> Died:
         """What to raise once its end has come."""
-        assert self._process is not None
         async with asyncio.timeout(END_S):
             await self.died.wait()
-        code = self._process.returncode
-        assert code is not None
         await self._forget()
-        return Died(code, self.last_words())
+        return Died(self._code, self.last_words())
 
-    async def kill(self) -> None:
-        """SIGKILL: it has no chance to clean up."""
+    async def dies(self) -> bool:
+        """Whether it has ended, or does so at any moment."""
+        try:
+            async with asyncio.timeout(SOON_S):
+                await self.died.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def kill(self) -> int:
+        """SIGKILL, it has no chance to clean up; the code with which it or the last one ended."""
         if self._process is not None:
             self.signal(signal.SIGKILL)
             await self.died.wait()
             await self._forget()
+        return self._code
 
     async def stop(self) -> int:
-        """SIGTERM; the exit code of a clean end, or what ended it before."""
-        assert self._process is not None
+        """SIGTERM; the exit code of a clean end, or of what ended it before."""
         self.signal(signal.SIGTERM)
         async with asyncio.timeout(STOP_S):
             await self.died.wait()
-        code = self._process.returncode
-        assert code is not None
         await self._forget()
-        return code
+        return self._code
 
     def signal(self, number: signal.Signals) -> None:
         if self._process is not None and not self.died.is_set():
@@ -141,12 +147,15 @@ class Child:
                 self._process.send_signal(number)
 
     async def _forget(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        assert process.stdout is not None
+        assert process.returncode is not None
         assert self._waiting is not None
-        assert self._process is not None
-        assert self._process.stdout is not None
+        self._code = process.returncode
         await self._waiting
-        await self._process.stdout.read()
-        self._process = self._waiting = None
+        await process.stdout.read()
 
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AGENTTOWER_", "TMUX"))}

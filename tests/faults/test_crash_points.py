@@ -7,7 +7,7 @@ import pytest
 
 from tests.faults.book import Book, driving
 from tests.faults.check import check, verified
-from tests.faults.child import Child, Died
+from tests.faults.child import Child
 from tests.faults.points import points
 from tests.faults.stories import STORIES, create, story_of
 
@@ -34,11 +34,11 @@ async def die_at(point: str, child: Child, book: Book) -> bool:
         await child.start(crash_at=point)
         async with driving(child, book) as driver:
             await story.tell(driver)
-        code = await child.stop()
-    except Died as died:
-        if died.code != -signal.SIGKILL:
+        await child.stop()
+    except Exception:
+        if not await child.dies():
             raise
-        code = died.code
+    code = await child.kill()
     await child.nothing_left()
     await story.tidy(child)
     return code == -signal.SIGKILL
