@@ -24,7 +24,8 @@ LOOK_S = 0.02
 
 
 class Tower:
-    """A running tower. `ready_s`: how long its start took, from the process to its readiness."""
+    """A running tower. `ready_s`: how long its start took, from the process to its readiness; `ready_cpu_s`: the
+    processor time of its own process until then."""
 
     def __init__(self, home: Path, *, start_timeout_s: float = 120.0) -> None:
         self.home = home
@@ -46,6 +47,7 @@ class Tower:
             self.stop()
             raise RuntimeError(f"the tower did not start:\n{(home / 'tower.log').read_text()[-2000:]}")
         self.ready_s = time.monotonic() - started
+        self.ready_cpu_s = machine.cpu_s(self.pid)
         self.http: str = json.loads(line)["http"]
         self.broker_pid = machine.broker_of(self.pid)
 
