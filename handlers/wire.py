@@ -4,6 +4,7 @@ A payload is `{"id": UUIDv7, "data": {…}, "idempotency_key"?, "correlationid"?
 it is one `validation_failed` naming the field.
 """
 
+import json
 import re
 from typing import Any, Final
 from uuid import UUID
@@ -64,6 +65,8 @@ def decode_payload(payload: bytes) -> tuple[Payload, UUID]:
         decoded = _payload.decode(payload)
     except _UNREADABLE as error:
         raise invalid(error) from error
+    optional = (decoded.idempotency_key, decoded.correlationid, decoded.traceparent)
+    refuse_repeated(payload, decoded.data, 2 + sum(each is not None for each in optional))
     command_id = _uuid7(decoded.id)
     if command_id is None:
         raise _refused("id", "not a UUIDv7 in its 36 character form")
@@ -83,6 +86,7 @@ def decode_request(name: str, payload: Payload) -> Request:
         fields = msgspec.json.decode(payload.data)
     except _UNREADABLE as error:
         raise invalid(error, "data") from error
+    refuse_repeated(bytes(payload.data), None, _count_keys(fields))
     key = payload.idempotency_key
     if key is not None and isinstance(fields, dict) and fields.setdefault("idempotency_key", key) != key:
         raise _refused("idempotency_key", "given twice with different values")
@@ -90,6 +94,45 @@ def decode_request(name: str, payload: Payload) -> Request:
         return msgspec.convert(fields, entry.request)
     except _UNREADABLE as error:
         raise invalid(error, "data") from error
+
+
+def refuse_repeated(text: bytes, apart: msgspec.Raw | None, keys: int) -> None:
+    """Raises `validation_failed` if an object in `text` holds a key twice; `apart` is a part that is not looked at.
+
+    `keys` is how many were read. Each key has one colon, so that an equal count of colons shows without parsing that
+    none was dropped; colons inside strings only lead to the slower look.
+    """
+    colons = text.count(b":") - (0 if apart is None else bytes(apart).count(b":"))
+    if colons == keys:
+        return
+    try:
+        json.loads(text, object_pairs_hook=_unrepeated, parse_int=str, parse_float=str)
+    except (RecursionError, ValueError) as error:
+        raise invalid(error) from error
+
+
+def _unrepeated(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise _refused(repeated[:100] or "payload", "given twice")
+    return found
+
+
+def _count_keys(value: object) -> int:
+    """Of all objects in a decoded value."""
+    count, waiting = 0, [value]
+    while waiting:
+        match waiting.pop():
+            case dict() as fields:
+                count += len(fields)
+                waiting += fields.values()
+            case list() as items:
+                waiting += items
+            case _:
+                pass
+    return count
 
 
 def claimed_id(payload: bytes) -> str | None:

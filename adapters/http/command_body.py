@@ -29,6 +29,9 @@ _decoder: Final = msgspec.json.Decoder(CommandBody)
 def decode(body: bytes) -> CommandBody:
     """Raises `Rejection` validation_failed naming the field."""
     try:
-        return _decoder.decode(body)
+        decoded = _decoder.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
         raise wire.invalid(error) from error
+    optional = (decoded.id, decoded.idempotency_key, decoded.correlationid, decoded.traceparent)
+    wire.refuse_repeated(body, decoded.data, 3 + sum(each is not None for each in optional))
+    return decoded
