@@ -34,7 +34,8 @@ async def measure(options: Options) -> Part:
 
 
 def _start(home: Path) -> tuple[float, float]:
-    """Seconds to readiness, and of processor time until then. Start, let the read models catch up, stop cleanly: the next start finds a snapshot."""
+    """Seconds to readiness, and of processor time until then. The read models catch up and the stop is clean, so that
+    the next start finds a snapshot."""
     tower = Tower(home, start_timeout_s=TIMEOUT_S)
     try:
         tower.wait_caught_up()
