@@ -5,34 +5,43 @@ sweep and recovery saw, sent back as commands so that every outcome becomes an e
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from domain.messages import Request
+
+Id = Annotated[str, Meta(max_length=128)]
+"""Of a container, layout or pane. A refusal repeats what was asked for, so that is bounded."""
+
+Name = Annotated[str, Meta(max_length=128)]
+Path = Annotated[str, Meta(max_length=4096, pattern=r"^[^\u0000]*$")]
+"""What the kernel takes at all."""
 
 
 class LayoutCreate(Request, frozen=True):
     """`launch_command_overrides`: `"<role>:<label>"` of a slot (n counted from 1) -> launch profile."""
 
-    container_id: str
-    template_name: str
-    tmux_session_name: str
-    launch_command_overrides: Mapping[str, str] = {}
-    working_dir: str | None = None
-    idempotency_key: str | None = None
+    container_id: Id
+    template_name: Name
+    tmux_session_name: Name
+    launch_command_overrides: Annotated[Mapping[Name, Name], Meta(max_length=64)] = {}
+    working_dir: Path | None = None
+    idempotency_key: Name | None = None
 
 
 class LayoutRemove(Request, frozen=True):
-    layout_id: str
+    layout_id: Id
 
 
 class PaneRemove(Request, frozen=True):
-    pane_id: str
+    pane_id: Id
 
 
 class PaneRecreate(Request, frozen=True):
-    predecessor_pane_id: str
-    launch_command_override: str | None = None
-    idempotency_key: str | None = None
+    predecessor_pane_id: Id
+    launch_command_override: Name | None = None
+    idempotency_key: Name | None = None
 
 
 class PanePromote(Request, frozen=True, forbid_unknown_fields=False):
