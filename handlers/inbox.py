@@ -5,6 +5,7 @@ door stops pulling). The tower's own follow-ups are always taken, so that an eff
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -78,15 +79,23 @@ class Inbox:
         """Take a command of the tower's own, always."""
         self._append(follow_up)
 
-    async def take(self, limit: int) -> Sequence[Asked | FollowUp]:
-        """Up to `limit` commands in order of arrival; waits until there is one."""
-        while not self._waiting:
-            self._arrived.clear()
-            await self._arrived.wait()
+    async def take(self, limit: int, *, hoped: int = 1, patience_s: float = 0.0) -> Sequence[Asked | FollowUp]:
+        """Up to `limit` commands in order of arrival; waits until there is one, and from then on `patience_s` at most
+        until there are as many as `hoped` for."""
+        await self._until(1)
+        if len(self._waiting) < hoped and patience_s > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience_s):
+                    await self._until(hoped)
         taken = [self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))]
         if len(self._waiting) < self._capacity:
             self._room.set()
         return taken
+
+    async def _until(self, count: int) -> None:
+        while len(self._waiting) < count:
+            self._arrived.clear()
+            await self._arrived.wait()
 
     def _append(self, item: Asked | FollowUp) -> None:
         self._waiting.append(item)

@@ -39,6 +39,15 @@ from handlers.seen import SeenIds, key_of
 MAX_TAKEN: Final = 500
 """Commands of one step, at most."""
 
+GATHERED_FROM: Final = 8
+GATHERED_TO: Final = 100
+"""How many askers are waited for, so that they share an append: up to about a hundred, it takes as long as for two."""
+
+PATIENCE: Final = 0.25
+"""How long they are waited for, as a part of what the last append took."""
+
+MAX_PATIENCE_S: Final = 0.005
+
 RETRY_S: Final = 0.5
 """Wait after a log that gave no answer or was full, before the next try."""
 
@@ -95,6 +104,8 @@ class Writer:
         self._refusals = HostOnlyRefusals()
         self._carried: list[Asked | FollowUp] = []
         self._conflicts = 0
+        self._hoped = 1
+        self._patience_s = 0.0
         self._claimed = False
         self._digest = snapshots.schema_digest()
         self._snapshot_position = 0
@@ -172,7 +183,9 @@ class Writer:
 
     async def step(self) -> None:
         """Take what waits (at least one command), decide it, append, keep, answer."""
-        taken = [] if self._carried else await self._inbox.take(MAX_TAKEN)
+        taken: Sequence[Asked | FollowUp] = []
+        if not self._carried:
+            taken = await self._inbox.take(MAX_TAKEN, hoped=self._hoped, patience_s=self._patience_s)
         await self._decide_and_append(taken)
 
     async def _decide_and_append(self, taken: Sequence[Asked | FollowUp]) -> None:
@@ -199,9 +212,19 @@ class Writer:
         self._carried = rest
         self._keep(batch)
         await self._answer(batch.decisions)
+        self._hope_for(len(batch.decisions), appended - decided)
         for meter in self._meters:
             meter.step_done(batch.decisions, len(batch.entries), decided - started, appended - decided)
         self._snapshot_if_due()
+
+    def _hope_for(self, answered: int, append_s: float) -> None:
+        """Who was answered asks again about now: together with those who wait already, they make the next batch.
+
+        Else two crowds of askers form, each waiting out the other's append.
+        """
+        crowd = min(answered + len(self._inbox), GATHERED_TO)
+        self._hoped = crowd if crowd >= GATHERED_FROM else 1
+        self._patience_s = min(PATIENCE * append_s, MAX_PATIENCE_S)
 
     async def _decide(self, items: Sequence[Asked | FollowUp]) -> tuple[Batch, list[Asked | FollowUp]]:
         prepared = [prepare(item) for item in items]

@@ -52,3 +52,21 @@ async def test_taking_waits_for_a_command():
     one = asked("one")
     inbox.offer(one)
     assert await asyncio.wait_for(taking, 5) == [one]
+
+
+async def test_more_are_waited_for_when_they_are_hoped_for():
+    inbox = Inbox()
+    async with asyncio.TaskGroup() as group:
+        taking = group.create_task(inbox.take(10, hoped=3, patience_s=30))
+        for name in ("a", "b"):
+            assert inbox.offer(asked(name))
+            await asyncio.sleep(0)
+            assert not taking.done()
+        assert inbox.offer(asked("c"))
+        assert len(await taking) == 3
+
+
+async def test_a_hope_ends_with_the_patience():
+    inbox = Inbox()
+    assert inbox.offer(asked("a"))
+    assert len(await inbox.take(10, hoped=3, patience_s=0.01)) == 1
