@@ -37,6 +37,14 @@ test: .venv tmux ## all tests; ARGS="-k layout" picks some, JOBS=1 runs them one
 simulate: .venv ## whole towers in seeded worlds: MINUTES=30 searches, SEED=7 repeats what was found
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
+.PHONY: faults
+faults: .venv tmux ## real parts killed, full, gone and fed with garbage, at every point and at random: half an hour
+	@$(BIN)/pytest -n $(JOBS) -m 'faults or not faults' tests/faults $(ARGS)
+
+.PHONY: soak
+soak: .venv tmux ## random work and random kills for MINUTES=10; SEED=7 does the same again
+	@$(BIN)/python -m tests.faults.soak $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
+
 .PHONY: bench
 bench: .venv ## measure speed on this machine; installs the libraries that we compare with
 	@$(BIN)/pip install --quiet --no-build-isolation --editable '.[bench]'

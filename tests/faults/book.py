@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
+import httpx
 import msgspec
 
 from adapters.nats import subjects
@@ -134,6 +135,18 @@ class Driver:
             busy = outcome["status"] == "rejected" and outcome["error"]["code"] == "tower_busy"
             return None if busy else outcome
         return None
+
+    async def post(self, noun: str, verb: str, data: Mapping[str, Any]) -> Sent:
+        """One command over HTTP, which needs no broker to reach the tower."""
+        sent = self.book.open(noun, verb, data)
+        body = {"noun": noun, "verb": verb, "data": sent.data, "id": sent.id}
+        headers = {"Authorization": f"Bearer {self.child.token}"}
+        async with httpx.AsyncClient(base_url=self.child.http, headers=headers, timeout=ASK_S) as client:
+            with suppress(httpx.TransportError):
+                answer = (await client.post("/v1/commands", json=body)).json()
+                if "status" in answer:
+                    self._take(sent, answer)
+        return sent
 
     async def or_died(self, work: Coroutine[Any, Any, T]) -> T:
         """What `work` gives. Raises `Died` when the tower's process has ended."""

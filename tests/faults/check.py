@@ -19,6 +19,7 @@ from projections.registry import PROJECTIONS
 from projections.tables import POSITIONS
 from tests.faults.book import Driver
 from tests.faults.child import NODE, Child
+from tests.integration.projections.conftest import postgres_server
 from tests.waiting import eventually
 
 SETTLES_S = 120.0
@@ -126,21 +127,32 @@ class Upto:
 
 async def same_rows(driver: Driver, stored: Sequence[Stored]) -> None:
     """Read models made from nothing but the log equal those of the tower, row by row and column by column."""
-    source: Source = Upto(stored)
-    end = await source.last_position()
     with tempfile.TemporaryDirectory(prefix="at-rebuilt-") as folder:
-        rebuilt = open_database(f"sqlite:///{folder}/rebuilt.sqlite", node=NODE)
-        try:
-            await Projector(rebuilt, source).prepare()
-            await rebuild_all(rebuilt, source, PROJECTIONS)
-            expected = await dump(rebuilt)
-        finally:
-            await rebuilt.close()
-    live = await _live(driver.child.database, end)
+        expected = await rebuilt(f"sqlite:///{folder}/rebuilt.sqlite", stored)
+    live = await _live(driver.child.database, stored[-1].position)
     for name, rows in expected.items():
         for number, (row, other) in enumerate(zip(rows, live[name], strict=False)):
             assert row == other, f"{name}, row {number}: rebuilt {row}, live {other}"
         assert len(rows) == len(live[name]), f"{name}: {len(rows)} rows rebuilt, {len(live[name])} live"
+
+
+async def rebuilt(url: str, stored: Sequence[Stored]) -> Dump:
+    """All rows made from nothing but the log. Raises what a projection cannot take."""
+    source: Source = Upto(stored)
+    database = open_database(url, node=NODE)
+    try:
+        await Projector(database, source).prepare()
+        await rebuild_all(database, source, PROJECTIONS)
+        return await dump(database)
+    finally:
+        await database.close()
+
+
+async def rows_on_postgres(stored: Sequence[Stored]) -> None:
+    """The same log gives the same rows there."""
+    with tempfile.TemporaryDirectory(prefix="at-pg-") as folder, postgres_server(Path(folder)) as server:
+        there = await rebuilt(server.get_uri(), stored)
+        assert there == await rebuilt(f"sqlite:///{folder}/rebuilt.sqlite", stored)
 
 
 async def _live(database: Path, position: int) -> Dump:

@@ -9,7 +9,7 @@ from tests.faults.book import Book, driving
 from tests.faults.check import check, verified
 from tests.faults.child import Child
 from tests.faults.points import points
-from tests.faults.stories import STORIES, create, story_of
+from tests.faults.stories import STORIES, a_life, create, story_of
 
 pytestmark = pytest.mark.needs("tmux")
 
@@ -47,6 +47,7 @@ async def die_at(point: str, child: Child, book: Book) -> bool:
 async def survive(points: Sequence[str], child: Child, book: Book) -> None:
     """Die at each point in turn; each time the next tower must stand as if nothing had been."""
     unreached: list[str] = []
+    await a_life(child, book)
     for point in points:
         if not await die_at(point, child, book):
             unreached.append(point)
