@@ -1,7 +1,8 @@
 """Commands with known ids through both doors, and a book of what was promised about each of them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
@@ -14,9 +15,12 @@ from adapters.nats.connection import BrokerProblem, connect
 from adapters.nats.log import JetStreamLog
 from adapters.nats.wire import NoAnswer, NoResponders, WireClient, header_block
 from adapters.system import SystemIds
-from domain.envelope import Recorded, Stored, decode
+from domain.envelope import Recorded, Stored
 from domain.errors import UNRECORDED
 from domain.layouts.events import PaneRemoved
+from domain.tower import Tower
+from handlers.ledger import Ledger, replay
+from handlers.ports import LogUnavailable
 from tests.faults.child import NODE, Child
 
 ASK_S = 10.0
@@ -119,6 +123,10 @@ class Driver:
         self.log = JetStreamLog(tower, NODE)
         self._operator = operator
         self._client = CommandClient(operator, NODE, ids=SystemIds())
+        self._ledger = Ledger()
+        self._stored: list[Stored] = []
+        self._recorded: list[Recorded] = []
+        self._reading = asyncio.Lock()
 
     async def ask(self, noun: str, verb: str, data: Mapping[str, Any], *, door: Door = "request") -> Sent:
         """One command; what is known of it stands in the book afterwards. Raises `Died` with the tower's end."""
@@ -215,11 +223,45 @@ class Driver:
             await self._operator.reconnected_within(0.2)
         raise AssertionError(f"queued for good, and never decided: {sent}")
 
-    async def stored(self) -> list[Stored]:
-        return [stored async for batch in self.log.read(0) for stored in batch]
+    async def stored(self) -> Sequence[Stored]:
+        """The whole log, its chain verified. Raises `BrokenLog`."""
+        await self._read_on()
+        return self._stored
 
-    async def recorded(self) -> list[Recorded]:
-        return [decode(stored) for stored in await self.stored()]
+    async def recorded(self) -> Sequence[Recorded]:
+        await self._read_on()
+        return self._recorded
+
+    async def state(self) -> Tower:
+        """What the log gives when it is replayed from its beginning."""
+        await self._read_on()
+        return self._ledger.tower
+
+    async def position(self) -> int:
+        """Of the log's last event."""
+        return await self._patiently(self.log.last_position)
+
+    async def _read_on(self) -> None:
+        async with self._reading:
+            await self._patiently(self._read_tail)
+
+    async def _read_tail(self) -> None:
+        async for batch in self.log.read(self._ledger.position):
+            for stored in batch:
+                self._ledger, record = replay(self._ledger, stored)
+                self._stored.append(stored)
+                self._recorded.append(record)
+
+    async def _patiently(self, read: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """While a broker that was killed comes back."""
+        deadline = time.monotonic() + LATER_S
+        while True:
+            try:
+                return await read()
+            except LogUnavailable:
+                if time.monotonic() > deadline:
+                    raise
+            await self.wire.reconnected_within(0.2)
 
 
 @asynccontextmanager

@@ -8,7 +8,6 @@ from adapters.nats.client import Door
 from domain.layouts.state import PaneState
 from handlers.ports import LogError
 from tests.faults.book import Driver, Sent
-from tests.faults.check import folded
 from tests.faults.child import Died
 from tests.waiting import eventually
 
@@ -31,7 +30,7 @@ class Bustle:
 
     async def know(self) -> None:
         """Take over what stands from before."""
-        state, _ = folded(await self.driver.stored())
+        state = await self.driver.or_died(self.driver.state())
         self._layouts = sorted(state.layouts.open_layouts)
         panes = sorted(state.layouts.panes.values(), key=lambda pane: pane.pane_id)
         self._panes = [pane.pane_id for pane in panes if pane.live]
@@ -51,8 +50,8 @@ class Bustle:
         try:
             await self.know()
             await asyncio.gather(*(hand() for _ in range(HANDS)))
-        except (Died, LogError):
-            pass  # the tower is gone, or its broker just now
+        except Died:
+            pass
         finally:
             self.over.set()
 

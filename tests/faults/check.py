@@ -8,10 +8,9 @@ from typing import Any, cast
 import sqlalchemy as sa
 
 from adapters.sql import SqlDatabase, open_database
-from domain.envelope import Recorded, Stored
+from domain.envelope import Stored
 from domain.layouts.state import Pane, PaneState
 from domain.tower import Tower
-from handlers.ledger import Ledger, replay
 from projections.ports import Source
 from projections.projector import Projector
 from projections.rebuild import rebuild_all
@@ -31,11 +30,9 @@ async def check(driver: Driver) -> Tower:
     """All of it on a running tower, once it has come to rest; the state that its log gives."""
     await driver.settle_book()
     state = await at_rest(driver)
-    stored = await driver.stored()
-    _, recorded = folded(stored)
-    wrong = driver.book.compare(recorded)
+    wrong = driver.book.compare(await driver.recorded())
     assert not wrong, "\n".join(wrong)
-    await same_rows(driver, stored)
+    await same_rows(driver, list(await driver.stored()))
     return state
 
 
@@ -43,15 +40,6 @@ async def verified(child: Child) -> None:
     """The chain, by the command that a person would use."""
     code, said = await child.cli("audit", "verify")
     assert code == 0, said
-
-
-def folded(stored: Sequence[Stored]) -> tuple[Tower, list[Recorded]]:
-    """The state that a log gives, and its events. Raises `BrokenLog` where its chain does not continue."""
-    ledger, recorded = Ledger(), []
-    for each in stored:
-        ledger, record = replay(ledger, each)
-        recorded.append(record)
-    return ledger.tower, recorded
 
 
 # --- tmux -------------------------------------------------------------------------------------------------------------
@@ -62,10 +50,10 @@ async def at_rest(driver: Driver) -> Tower:
     last: list[str] = []
 
     async def look() -> Tower | None:
-        before = await driver.log.last_position()
-        state, _ = folded(await driver.stored())
+        before = await driver.position()
+        state = await driver.state()
         last[:] = unlike_tmux(state, driver.child)
-        return state if not last and await driver.log.last_position() == before else None
+        return state if not last and await driver.position() == before else None
 
     try:
         state = await eventually(look, "the tower is at rest", timeout_s=SETTLES_S)

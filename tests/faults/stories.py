@@ -17,7 +17,7 @@ from adapters.nats.wire import WireClient
 from domain.layouts.state import PaneState
 from domain.tower import Tower
 from tests.faults.book import Book, Driver, driving
-from tests.faults.check import at_rest, folded
+from tests.faults.check import at_rest
 from tests.faults.child import NODE, Child, Died
 from tests.waiting import eventually
 
@@ -52,7 +52,7 @@ async def ready(driver: Driver) -> list[str]:
 
 
 async def state_of(driver: Driver) -> Tower:
-    return folded(await driver.or_died(driver.stored()))[0]
+    return await driver.or_died(driver.state())
 
 
 async def linger(driver: Driver) -> None:
@@ -100,7 +100,7 @@ async def _killed_process(driver: Driver, pane_id: str) -> None:
             os.kill(pane.pid, signal.SIGKILL)
 
     async def seen() -> bool:
-        state, _ = folded(await driver.stored())
+        state = await driver.state()
         return state.layouts.panes[pane_id].state is not PaneState.READY
 
     await eventually(seen, "the death is recorded")
@@ -199,7 +199,7 @@ class Joined(Story):
             driver.child.tmux("kill-pane", "-t", pane.tmux_pane_id)
 
         async def failed() -> bool:
-            state, _ = folded(await driver.stored())
+            state = await driver.state()
             return all(state.layouts.panes[pane_id].state is PaneState.FAILED for pane_id in panes)
 
         await driver.or_died(eventually(failed, "all are failed"))

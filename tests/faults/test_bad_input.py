@@ -154,7 +154,6 @@ async def test_bad_commands(count: int) -> None:
             await garbage_on_the_http_port(child, rng, count // 100)
             assert await create(driver), "a good command is taken afterwards"
             await check(driver)
-            stored = await driver.stored()
             in_log = {
                 record.envelope.commandid for record in await driver.recorded() if record.envelope.actor == "host"
             }
@@ -164,7 +163,7 @@ async def test_bad_commands(count: int) -> None:
             assert fuzz.codes["validation_failed"] >= count // 2, fuzz.codes
             assert fuzz.codes["managed_pane_not_found"] > 10, fuzz.codes
             # What was refused and recorded does not stop a read model, also where texts may hold no NUL.
-            await rows_on_postgres(stored)
+            await rows_on_postgres(await driver.stored())
         await verified(child)
         said = (child.home / "tower.log").read_text()
         assert "Traceback" not in said, said[said.index("Traceback") - 500 :][:3000]
