@@ -1,0 +1,163 @@
+"""Bugs, planted into the real parts: what the worlds must find. Each says what it breaks and which check sees it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from domain.layouts.commands import LayoutCreate
+from domain.layouts.state import Layout, Layouts, Pane
+from handlers import writer
+from handlers.batch import Batch
+from handlers.effects.stages import Stages
+from handlers.effects.sweeping import Sweeping
+from handlers.facts import FactFinder
+from handlers.inbox import Asked, FollowUp
+from handlers.ports import Entry, PaneToCreate, SeenPane, Terminal, TerminalUnreachable, TimerError
+from handlers.seen import SeenIds
+from handlers.writer import Writer
+from tests.simulation.commands import NotQueued, SimulatedDurableDoor
+from tests.simulation.log import SimulatedLog
+from tests.simulation.tower import Kit
+
+
+class _Forgetful(SeenIds):
+    """Knows no id: a command that is asked again is decided again."""
+
+    def position(self, key: bytes) -> int | None:
+        return None
+
+
+class _NoDedup(Writer):
+    def __init__(self, **parts: Any) -> None:
+        super().__init__(**parts)
+        self._seen = _Forgetful()
+
+
+class _OutcomeFirst(Writer):
+    """Answers what it has decided before the log has taken it."""
+
+    async def _decide(self, items: Sequence[Asked | FollowUp]) -> tuple[Batch, list[Asked | FollowUp]]:
+        decided, rest = await super()._decide(items)
+        await self._answer(decided.decisions)
+        return decided, rest
+
+
+class _NoFence(SimulatedLog):
+    """Appends wherever the log ends now."""
+
+    async def append(self, entries: Sequence[Entry], *, expected_last: int) -> int:
+        return await super().append(entries, expected_last=len(self.stream.entries))
+
+
+class _NoPosition(Batch):
+    """Does not say in the log how far commands were read."""
+
+    def finish(self) -> None:
+        return
+
+
+class _AppendFailed(Writer):
+    """log: takes an append without an answer for one that did not happen, and appends again behind what is there."""
+
+    async def _reread(self) -> None:
+        await self._clock.sleep(0.5)
+
+
+class _AppendsBehind(SimulatedLog):
+    """Once an append had no answer, the next goes behind whatever is there."""
+
+    _unanswered = False
+
+    async def append(self, entries: Sequence[Entry], *, expected_last: int) -> int:
+        expected = len(self.stream.entries) if self._unanswered else expected_last
+        self._unanswered = True
+        last = await super().append(entries, expected_last=expected)
+        self._unanswered = False
+        return last
+
+
+class _MadeFailed(Stages):
+    """tmux: takes a creation without an answer for one that did not happen, and creates again without looking."""
+
+    async def _make(
+        self, terminal: Terminal, layout: Layout, wanted: Sequence[tuple[Pane, PaneToCreate]], layouts: Layouts
+    ) -> dict[str, SeenPane]:
+        panes = [to_create for _, to_create in wanted]
+        for last in (False, True):
+            try:
+                return await self._create_blindly(terminal, layout, panes)
+            except TerminalUnreachable:
+                if last:
+                    raise
+        raise AssertionError
+
+    async def _create_blindly(
+        self, terminal: Terminal, layout: Layout, panes: Sequence[PaneToCreate]
+    ) -> dict[str, SeenPane]:
+        if layout.tmux_session_name in await terminal.sessions():
+            made = await terminal.add_panes(layout.tmux_session_name, panes)
+        else:
+            made = await terminal.create_session(layout.tmux_session_name, panes)
+        return {seen.pane_id: seen for seen in made if seen.pane_id is not None}
+
+
+class _ReadFailed(SimulatedDurableDoor):
+    """commands: takes what an unanswered read carried for delivered."""
+
+    async def _read(self, after: int) -> int:
+        try:
+            return await super()._read(after)
+        except NotQueued:
+            return min(after + 1, self._queue.last)
+
+
+class _ScheduleFailed(Sweeping):
+    """timers: takes a schedule without an answer for one that is not there, and does without."""
+
+    async def run(self) -> None:
+        try:
+            await self._timers.every("sweep", 60, b"{}")
+        except TimerError:
+            return
+        await super().run()
+
+
+class _KeepFailed(FactFinder):
+    """vault: takes a value without an answer for one that is not kept, and does without."""
+
+    async def _directories(self, creates: Iterable[LayoutCreate]) -> Mapping[str, str | None]:
+        return {value: digest or "" for value, digest in (await super()._directories(creates)).items()}
+
+
+class _SaveFailed(Writer):
+    """snapshots: forgets the ids of a save that was not answered, as if the next one held them."""
+
+    async def snapshot(self) -> None:
+        kept = self._seen.restore_unsaved
+        self._seen.restore_unsaved = lambda segments: None
+        try:
+            await super().snapshot()
+        finally:
+            self._seen.restore_unsaved = kept
+
+
+class Bug(msgspec.Struct, frozen=True):
+    """`said`: what the failure says, as a regular expression."""
+
+    kit: Kit
+    said: str
+
+
+BUGS: Mapping[str, Bug] = {
+    "no dedup": Bug(Kit(writer=_NoDedup), "is recorded twice"),
+    "outcome before commit": Bug(Kit(writer=_OutcomeFirst), "ahead of the log|recorded is|not done before"),
+    "no fence": Bug(Kit(log=_NoFence), "hash chain does not continue"),
+    "position not recorded": Bug(Kit(patches=((writer, "Batch", _NoPosition),)), "the log says it was read up to"),
+    "log: lost answer": Bug(Kit(writer=_AppendFailed, log=_AppendsBehind), "hash chain does not continue"),
+    "commands: lost answer": Bug(Kit(door=_ReadFailed), "was queued and is not decided"),
+    "tmux: lost answer": Bug(Kit(stages=_MadeFailed), "tmux has pane .* times"),
+    "timers: lost answer": Bug(Kit(sweeping=_ScheduleFailed), "the sweep"),
+    "vault: lost answer": Bug(Kit(facts=_KeepFailed), "and recorded LayoutCreated"),
+    "snapshots: lost answer": Bug(Kit(writer=_SaveFailed), "is recorded twice"),
+}

@@ -1,0 +1,160 @@
+"""One simulated run of a tower: the product's own parts over the doubles, put together as the composition root does."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from domain.envelope import Recorded
+from domain.layouts.commands import PaneSweep
+from domain.tower import Tower as State
+from handlers.effects.follow_ups import FollowUps
+from handlers.effects.spawning import Spawning
+from handlers.effects.stages import LogPaths, Stages
+from handlers.effects.sweeping import Sweeping
+from handlers.effects.watching import Watching
+from handlers.facts import FactFinder
+from handlers.inbox import Asked, Inbox
+from handlers.recovery import Recovery
+from handlers.writer import Writer
+from tests.simulation.commands import SimulatedDurableDoor, SimulatedOutcomes
+from tests.simulation.log import SimulatedLog
+from tests.simulation.loop import pause
+from tests.simulation.stores import SimulatedIds, SimulatedSnapshots, SimulatedVault
+from tests.simulation.timers import SimulatedTimers
+from tests.simulation.tmux import SimulatedTerminals
+from tests.simulation.wire import Process, Wire
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+NODE = "local"
+PURGE_INTERVAL_S = 60.0
+STAGES_END_S = 10.0
+
+
+class Kit(msgspec.Struct, frozen=True):
+    """The parts that towers are made of: the product's own, or ones with a planted bug. `patches`: (module, name,
+    value) in force while a world runs."""
+
+    writer: Callable[..., Writer] = Writer
+    stages: Callable[..., Stages] = Stages
+    spawning: Callable[..., Spawning] = Spawning
+    watching: Callable[..., Watching] = Watching
+    sweeping: Callable[..., Sweeping] = Sweeping
+    recovery: Callable[..., Recovery] = Recovery
+    facts: Callable[..., FactFinder] = FactFinder
+    log: Callable[..., SimulatedLog] = SimulatedLog
+    door: Callable[..., SimulatedDurableDoor] = SimulatedDurableDoor
+    patches: tuple[tuple[Any, str, Any], ...] = ()
+
+
+class WatchedInbox(Inbox):
+    """Notes what the durable door has brought."""
+
+    def __init__(self, capacity: int, taken: set[int]) -> None:
+        super().__init__(capacity)
+        self._taken = taken
+
+    async def put(self, asked: Asked) -> None:
+        await super().put(asked)
+        if asked.durable_sequence is not None:
+            self._taken.add(asked.durable_sequence)
+
+
+class Tower:
+    """`run` it as the task of its process. `ready` while it takes commands."""
+
+    def __init__(self, world: "World", name: str) -> None:
+        self._world = world
+        self.process = Process(name)
+        self.ready = False
+        self.stopping = asyncio.Event()
+        kit, wire, clock = world.kit, Wire(self.process, world.faults), world.clock
+        ids = SimulatedIds(world.random, clock)
+        self._clock = clock
+        self._instance = ids.uuid7()
+        self._inbox = inbox = WatchedInbox(world.inbox_capacity, world.taken)
+        self._follow_ups = follow_ups = FollowUps(inbox)
+        self.terminals = terminals = SimulatedTerminals(world.servers, wire)
+        catalogues, vault = world.catalogues, SimulatedVault(world.disk, wire)
+        stages = kit.stages(
+            follow_ups=follow_ups, clock=clock, profiles=catalogues, vault=vault, log_paths=LogPaths("logs")
+        )
+        self.spawning = kit.spawning(
+            terminals=terminals, stages=stages, follow_ups=follow_ups, clock=clock, launch_settle_s=0.5
+        )
+        self._watching = kit.watching(terminals=terminals, follow_ups=follow_ups, clock=clock)
+        self.writer = kit.writer(
+            node=NODE,
+            instance=self._instance,
+            log=kit.log(world.stream, wire, batch=world.read_batch),
+            inbox=inbox,
+            outcomes=SimulatedOutcomes(wire, world.model.check_outcome, world.people.heard),
+            facts=kit.facts(ids=ids, templates=catalogues, profiles=catalogues, terminals=terminals, vault=vault),
+            snapshot_store=SimulatedSnapshots(world.disk, wire),
+            clock=clock,
+            ids=ids,
+            observers=(follow_ups, self.spawning, self._watching, self),
+        )
+        # Nothing registers containers yet: those of a world are known from the beginning.
+        self.writer.ledger = world.model.ledgers[0]
+        self._recovery = kit.recovery(
+            terminals=terminals,
+            follow_ups=follow_ups,
+            clock=clock,
+            instance=self._instance,
+            state=lambda: self.writer.ledger.tower,
+        )
+        self._sweeping = kit.sweeping(timers=SimulatedTimers(world.board, wire), inbox=inbox, ids=ids, clock=clock)
+        self._door = kit.door(world.queue, wire, inbox)
+
+    def committed(self, recorded: Sequence[Recorded], state: State) -> None:
+        self._world.model.check_memory(self.process.name, self.writer.ledger)
+
+    async def run(self) -> None:
+        """Until it stops, is killed (cancelled), or ends with what ended one of its parts."""
+        try:
+            await self.writer.recover()
+            self._world.model.check_memory(self.process.name, self.writer.ledger)
+            await self.writer.claim(1, self.process.name)
+            async with asyncio.TaskGroup() as group:
+                await self._run_parts(group)
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        finally:
+            self.ready = False
+            self._world.request_door.close(self._inbox)
+
+    async def _run_parts(self, group: asyncio.TaskGroup) -> None:
+        writing = group.create_task(self.writer.run())
+        parts = [writing]
+        unreachable = await self._recovery.run()
+        self.spawning.start(self.writer.ledger.tower)
+        self._watching.start(self.writer.ledger.tower)
+        parts += [group.create_task(part.run()) for part in (self.spawning, self._watching, self._sweeping)]
+        if unreachable:
+            parts.append(group.create_task(self._recovery.retry(unreachable)))
+        self._world.request_door.open(self._inbox)
+        reading = group.create_task(self._door.run(self.writer.ledger.commands_at))
+        parts += [reading, group.create_task(self._purge())]
+        self.ready = True
+        await self.stopping.wait()
+        self._world.request_door.close(self._inbox)
+        reading.cancel()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STAGES_END_S):
+                await self.spawning.idle()
+                await self._follow_ups.ask(self._instance, "last", PaneSweep())
+        writing.cancel()
+        await asyncio.wait([writing])
+        await self.writer.close()
+        for part in parts:
+            part.cancel()
+
+    async def _purge(self) -> None:
+        while True:
+            await pause(PURGE_INTERVAL_S)
+            await self._door.purge(self.writer.ledger.commands_at)
