@@ -142,7 +142,9 @@ class Writer:
         request = NodeClaim(node=self.node, instance=self.instance, pid=pid, host=host)
         while self.ledger.tower.instance != self.instance:
             before = self.ledger.tower.instance
-            self._carried.append(FollowUp(id=self._ids.uuid7(), request=request))
+            # An append that failed has left the claim of the try before.
+            if not self._carried:
+                self._carried.append(FollowUp(id=self._ids.uuid7(), request=request))
             await self._decide_and_append([])
             if self.ledger.tower.instance not in (self.instance, before):
                 raise SteppedDown(f"another tower claimed node {self.node} while this one started")
