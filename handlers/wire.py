@@ -170,7 +170,7 @@ def invalid(error: Exception, inside: str = "") -> Rejection:
     reason = _PATH.sub("", text)
     named = _UNKNOWN.search(reason) or _MISSING.search(reason)
     parts = [inside, path["path"] if path else "", named["field"] if named else ""]
-    field = ".".join(part for part in parts if part and part != "...") or "payload"
+    field = ".".join(part for part in parts if part and part not in ("...", "[...]")) or "payload"
     return _refused(field.removeprefix("data."), reason[:300])
 
 
