@@ -6,6 +6,7 @@ types, is ignored and the log is replayed from its beginning.
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any, Final, Protocol, get_args, get_type_hints
 
 import msgspec
@@ -43,6 +44,7 @@ class SnapshotStore(Protocol):
         ...
 
 
+@cache
 def schema_digest() -> str:
     """Changes whenever a type of the state or an event type changes."""
     lines = sorted(_describe(Ledger, set())) + [entry.wire_name for entry in catalogue.EVENTS]

@@ -6,6 +6,7 @@ import secrets
 import sys
 import time
 import traceback
+from collections.abc import Callable
 
 from tests.simulation.world import run
 
@@ -17,7 +18,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, help="so many seeds, from --seed on")
     parser.add_argument("--verbose", action="store_true", help="every port call and log line")
     arguments = parser.parse_args()
-    show = print if arguments.verbose else None
+    show = say if arguments.verbose else None
     if arguments.seed is not None and arguments.count is None:
         return 0 if _told_twice(arguments.seed, show) else 1
     faulthandler.dump_traceback_later(arguments.minutes * 60 + 30, exit=True)
@@ -27,21 +28,27 @@ def main() -> int:
         if not _told_twice(seed, None, once=told % 10 != 0):
             failed.append(seed)
         seed, told = seed + 1, told + 1
-    print(f"{told} worlds in {time.monotonic() - started:.0f} s, {len(failed)} failed: {failed}")
+    say(f"{told} worlds in {time.monotonic() - started:.0f} s, {len(failed)} failed")
+    for seed in failed:
+        say(f"make simulate SEED={seed}")
     return 1 if failed else 0
 
 
-def _told_twice(seed: int, show, *, once: bool = False) -> bool:
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+
+
+def _told_twice(seed: int, show: Callable[[str], None] | None, *, once: bool = False) -> bool:
     try:
         story = run(seed, show=show)
         if not once and run(seed, show=None).digest != story.digest:
-            print(f"seed {seed} has two stories\nmake simulate SEED={seed}")
+            say(f"seed {seed} has two stories\nmake simulate SEED={seed}")
             return False
-    except Exception:
+    except Exception:  # noqa: BLE001 (whatever ended it, the search goes on)
         traceback.print_exc()
         return False
     if show is not None:
-        print(story)
+        show(str(story))
     return True
 
 

@@ -11,7 +11,6 @@ from handlers.ports import Answer
 from tests.simulation.loop import pause
 from tests.simulation.wire import Wire
 
-
 RETRY_S = 0.5
 
 
@@ -111,7 +110,7 @@ class RequestDoor:
 
 
 class SimulatedOutcomes:
-    """The `Outcomes` port: never fails, may lose. `checked` sees all that a tower wants to say, `heard` what arrives."""
+    """The `Outcomes` port: never fails, may lose. `checked` sees all that a tower says, `heard` what arrives."""
 
     def __init__(self, wire: Wire, checked: Callable[[Answer], None], heard: Callable[[Answer], None]) -> None:
         self._wire = wire

@@ -2,6 +2,7 @@
 
 import asyncio
 import heapq
+from collections import deque
 from collections.abc import Coroutine
 from itertools import count
 from random import Random
@@ -30,6 +31,10 @@ class NumberedTask(asyncio.Task[T]):
 
 class SeededLoop(asyncio.BaseEventLoop):
     """Runs one ready callback at a time, chosen by `random` (None: in order). Time jumps to the next timer."""
+
+    # What `asyncio.BaseEventLoop` keeps, and its type stubs leave out.
+    _ready: deque[asyncio.Handle]
+    _scheduled: list[asyncio.TimerHandle]
 
     def __init__(self, random: Random | None) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Worlds of fixed seeds, so that nobody else's change is blamed for a rare one, and of fresh ones. Each is told twice."""
+"""Worlds of fixed seeds, which are the same for everybody, and of fresh ones. Each is told twice."""
 
 import os
 import secrets

@@ -20,7 +20,7 @@ class Schedule(msgspec.Struct):
 
 
 class Board:
-    """What the broker holds. While it is `down` nothing fires; a missed `at` fires when it is back, a tick is missed."""
+    """What the broker holds. While it is down nothing fires: a missed `at` fires when it is back, a tick is lost."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now

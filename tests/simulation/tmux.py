@@ -1,9 +1,8 @@
 """A tmux server a container, what people and programs do to it, and the terminal port of one process on it."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from handlers.ports import PaneToCreate, SeenPane, SessionExists, TerminalError, TerminalGone, TerminalUnreachable
 from tests.simulation.wire import Wire
@@ -246,14 +245,10 @@ class SimulatedTerminal:
         self._server.unlisten(self._stirred.set)
 
 
-class Servers(Protocol):
-    def __getitem__(self, container_id: str) -> Server: ...
-
-
 class SimulatedTerminals:
     """The `Terminals` port."""
 
-    def __init__(self, servers: Servers, wire: Wire) -> None:
+    def __init__(self, servers: Mapping[str, Server], wire: Wire) -> None:
         self._servers = servers
         self._wire = wire
         self._terminals: dict[str, SimulatedTerminal] = {}

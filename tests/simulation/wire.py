@@ -20,7 +20,8 @@ KEPT_LINES: Final = 60
 
 class Rates(msgspec.Struct, frozen=True, kw_only=True):
     """Chances a call. `before`: it fails without effect. `after`: it has its effect and its answer is lost. `late`: it
-    is given up and has its effect later, where a broker may do that. `slow`: it takes up to `slow_s`, else `delay_s`."""
+    is given up and has its effect later, where a broker may do that. `slow`: it takes up to `slow_s`, not `delay_s`.
+    """
 
     before: float = 0.0
     after: float = 0.0

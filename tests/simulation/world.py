@@ -100,9 +100,9 @@ class World:
         tower.process.alive = False
         error = None if task.cancelled() else task.exception()
         self.trace.add(tower.process.name, f"ended: {type(error).__name__} {error}")
-        if error is not None and not isinstance(error, SteppedDown | LogUnavailable | Violation):
-            if not self.failure.done():
-                self.failure.set_exception(error)
+        foreseen = isinstance(error, SteppedDown | LogUnavailable | Violation)
+        if error is not None and not foreseen and not self.failure.done():
+            self.failure.set_exception(error)
 
     async def keep_one_running(self) -> None:
         """What a service manager does: starts a tower when there is none."""
