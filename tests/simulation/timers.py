@@ -6,6 +6,7 @@ from datetime import datetime
 
 import msgspec
 
+from domain.messages import SUBJECT_ID
 from handlers.ports import Due, TimerError
 from tests.simulation.loop import pause
 from tests.simulation.wire import Wire
@@ -31,6 +32,8 @@ class Board:
         self.arrived = asyncio.Event()
 
     def put(self, name: str, payload: bytes, when: datetime | None, interval_s: int | None) -> None:
+        if not all(SUBJECT_ID.match(token) for token in name.split(".")):
+            raise ValueError(f"each token of {name!r} must be 1 to 128 characters of A-Z a-z 0-9 _ : -")
         self.cancel(name)
         delay_s = float(interval_s) if interval_s is not None else 0.0
         if when is not None:
