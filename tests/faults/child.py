@@ -238,6 +238,14 @@ class Child:
                     found.append(int(entry.name))
         return found
 
+    def hit(self, pane: Seen, *, whole: bool) -> None:
+        """SIGKILL what runs in a pane, or take the whole pane away; one that is gone already is as well."""
+        if whole:
+            self.tmux("kill-pane", "-t", pane.tmux_pane_id)
+        elif not pane.dead:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pane.pid, signal.SIGKILL)
+
     def kill_broker(self) -> bool:
         """SIGKILL; False if none runs."""
         pids = self.processes("nats-server")

@@ -106,7 +106,7 @@ class Soak:
             case "process" | "pane":
                 panes = await asyncio.to_thread(self.child.panes)
                 if panes:
-                    await asyncio.to_thread(self._hit, kill, self._rng.choice(panes).tmux_pane_id)
+                    await asyncio.to_thread(self.child.hit, self._rng.choice(panes), whole=kill == "pane")
             case "tmux server":
                 await asyncio.to_thread(self.child.tmux, "kill-server")
             case "broker":
@@ -119,14 +119,6 @@ class Soak:
                 assert code == 0, f"a clean stop ended with {code}"
             case _:
                 pass
-
-    def _hit(self, kill: str, tmux_pane_id: str) -> None:
-        for pane in self.child.panes():
-            if pane.tmux_pane_id == tmux_pane_id:
-                if kill == "process":
-                    os.kill(pane.pid, signal.SIGKILL)
-                else:
-                    self.child.tmux("kill-pane", "-t", tmux_pane_id)
 
 
 def not_flat(samples: list[Sample]) -> list[str]:

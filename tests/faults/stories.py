@@ -5,8 +5,6 @@ tower running; then a tower starts that carries the point, and `tell` acts until
 """
 
 import asyncio
-import os
-import signal
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -97,7 +95,7 @@ async def _killed_process(driver: Driver, pane_id: str) -> None:
     """SIGKILL what runs in a pane, and wait until the tower has seen it."""
     for pane in driver.child.panes():
         if pane.pane_id == pane_id:
-            os.kill(pane.pid, signal.SIGKILL)
+            driver.child.hit(pane, whole=False)
 
     async def seen() -> bool:
         state = await driver.state()
