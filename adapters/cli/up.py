@@ -98,6 +98,7 @@ def _run(settings: "Settings", *, as_json: bool) -> None:
     from handlers.writer import SteppedDown
     from projections.ports import DatabaseTrouble
 
+    gc.set_threshold(COLLECT_EVERY, 20, 20)
     in_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
     configure_logging(json=in_json, node=settings.node)
 
@@ -105,7 +106,6 @@ def _run(settings: "Settings", *, as_json: bool) -> None:
         gc.collect()
         # What stands in memory now stays there: no collection has to walk over it again.
         gc.freeze()
-        gc.set_threshold(COLLECT_EVERY, 20, 20)
         _announce(info, settings, as_json=as_json)
 
     async def main() -> None:
