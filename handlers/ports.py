@@ -206,7 +206,7 @@ class Terminal(Protocol):
     async def set_title(self, tmux_pane_id: str, title: str) -> None: ...
 
     async def kill_pane(self, tmux_pane_id: str, pane_id: str) -> None:
-        """Kill the pane if it still carries our `pane_id`; one already gone is success."""
+        """Kill the pane if it still carries our `pane_id`; one already gone, with its server or alone, is success."""
         ...
 
     async def look(self) -> Sequence[SeenPane]:

@@ -16,7 +16,7 @@ from adapters.tmux.logs import local_starts, make_log
 from adapters.tmux.quoting import Command
 from adapters.tmux.sequences import Start
 from adapters.tmux.watch import ProcessWatch
-from handlers.ports import PaneToCreate, SeenPane, TerminalError
+from handlers.ports import PaneToCreate, SeenPane, TerminalError, TerminalGone
 
 POLL_S = 0.5
 SETTLE_S = 0.6
@@ -78,11 +78,13 @@ class TmuxTerminal:
 
     async def kill_pane(self, tmux_pane_id: str, pane_id: str) -> None:
         held = None
-        if self.address.local:
-            pids = await self._link.run(sequences.living_process(tmux_pane_id, pane_id), repeatable=True)
-            held = self._leftovers.hold(int(pids[0])) if pids and pids[0] else None
         try:
+            if self.address.local:
+                pids = await self._link.run(sequences.living_process(tmux_pane_id, pane_id), repeatable=True)
+                held = self._leftovers.hold(int(pids[0])) if pids and pids[0] else None
             await self._link.run(sequences.kill_pane(tmux_pane_id, pane_id), repeatable=True)
+        except TerminalGone:
+            pass  # the pane went with its server
         except BaseException:
             if held is not None:
                 os.close(held)

@@ -1,0 +1,352 @@
+"""The `Terminal` port: the same cases on the simulator's server and on a real tmux."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from adapters.tmux.terminal import TmuxTerminal
+from handlers.ports import (
+    PaneToCreate,
+    SeenPane,
+    SessionExists,
+    Terminal,
+    TerminalError,
+    TerminalGone,
+    TerminalUnreachable,
+)
+from tests.integration.tmux import support
+from tests.needs import need
+from tests.simulation import tmux as simulated
+from tests.simulation.wire import calm_wire
+from tests.waiting import eventually
+
+EXIT_CODE = 3
+
+
+class Rig(Protocol):
+    """A terminal, and what people, programs and the machine do to its server."""
+
+    terminal: Terminal
+
+    def pane(self, pane_id: str, *, ends: bool = False) -> PaneToCreate:
+        """A pane whose program stays, or ends at once with `EXIT_CODE`."""
+        ...
+
+    def person_creates(self, session_name: str) -> None: ...
+
+    def person_kills(self, tmux_pane_id: str) -> None: ...
+
+    def program_dies(self, seen: SeenPane) -> None:
+        """By SIGKILL."""
+        ...
+
+    def server_dies(self) -> None: ...
+
+    async def unanswered(self, call: Callable[[], Awaitable[object]]) -> None:
+        """A call whose answer does not come in time. Raises what the port raises; the server answers afterwards."""
+        ...
+
+
+class SimulatedRig:
+    def __init__(self) -> None:
+        self._server = simulated.Server()
+        self._server.started.append(self._started)
+        self._wire = calm_wire()
+        self.terminal: Terminal = simulated.SimulatedTerminal(self._server, self._wire)
+
+    def pane(self, pane_id: str, *, ends: bool = False) -> PaneToCreate:
+        argv = ("ends",) if ends else ("stays",)
+        return PaneToCreate(
+            pane_id=pane_id, title=f"@MANAGED:t:{pane_id}", argv=argv, env={}, working_dir=None, log_path="x"
+        )
+
+    def _started(self, pane: simulated.Pane) -> None:
+        if pane.command == "ends":
+            asyncio.get_running_loop().call_soon(self._server.end, pane, EXIT_CODE, None)
+
+    def person_creates(self, session_name: str) -> None:
+        self._server.person_creates(session_name)
+
+    def person_kills(self, tmux_pane_id: str) -> None:
+        for session, pane in list(self._server.panes()):
+            if pane.tmux_pane_id == tmux_pane_id:
+                self._server.vanish(session, pane)
+
+    def program_dies(self, seen: SeenPane) -> None:
+        for _, pane in self._server.panes():
+            if pane.pid == seen.pid:
+                self._server.end(pane, None, signal.SIGKILL)
+
+    def server_dies(self) -> None:
+        self._server.kill()
+
+    async def unanswered(self, call: Callable[[], Awaitable[object]]) -> None:
+        with ExitStack() as faults:
+            for name in ("create_session", "add_panes", "panes", "kill_pane"):
+                faults.enter_context(self._wire.faults.scripted(f"tmux.{name}", "after"))
+            await call()
+
+
+class RealRig:
+    """Without an answer is a server that is stopped until the call has given up."""
+
+    def __init__(self, server: support.Server) -> None:
+        self._server = server
+        self.terminal: Terminal = TmuxTerminal(server.address())
+
+    def pane(self, pane_id: str, *, ends: bool = False) -> PaneToCreate:
+        return self._server.sh(pane_id, f"exit {EXIT_CODE}") if ends else self._server.pane(pane_id)
+
+    def person_creates(self, session_name: str) -> None:
+        self._server.tmux("new-session", "-d", "-s", session_name, "sleep 100000")
+
+    def person_kills(self, tmux_pane_id: str) -> None:
+        self._server.tmux("kill-pane", "-t", tmux_pane_id)
+
+    def program_dies(self, seen: SeenPane) -> None:
+        os.kill(seen.pid, signal.SIGKILL)
+
+    def server_dies(self) -> None:
+        self._server.kill()
+
+    async def unanswered(self, call: Callable[[], Awaitable[object]]) -> None:
+        pid = self._server.pid()
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            await call()
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+
+@pytest.fixture(params=["simulated", "tmux"])
+async def rig(request: pytest.FixtureRequest, short_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rig]:
+    if request.param == "simulated":
+        yield SimulatedRig()
+        return
+    need("tmux")
+    monkeypatch.setattr("adapters.tmux.terminal.CREATE_TIMEOUT_S", 1.0)
+    server = support.Server(short_tmp)
+    real = RealRig(server)
+    yield real
+    await real.terminal.close()
+    server.kill()
+
+
+async def ids(terminal: Terminal) -> list[str | None]:
+    return [seen.pane_id for seen in await terminal.panes()]
+
+
+async def listed(terminal: Terminal, pane_id: str) -> SeenPane:
+    return next(seen for seen in await terminal.panes() if seen.pane_id == pane_id)
+
+
+async def dead(terminal: Terminal, pane_id: str) -> SeenPane:
+    async with asyncio.timeout(30):
+        while True:
+            for seen in await terminal.look():
+                if seen.pane_id == pane_id and seen.dead:
+                    return seen
+
+
+def two(rig: Rig) -> Sequence[PaneToCreate]:
+    return [rig.pane("p1"), rig.pane("p2")]
+
+
+class TestWithoutAServer:
+    async def test_nothing_of_ours_can_be_alive(self, rig: Rig) -> None:
+        for ask in (rig.terminal.sessions, rig.terminal.panes, rig.terminal.look):
+            with pytest.raises(TerminalGone):
+                await ask()
+
+    async def test_there_is_no_session_to_add_panes_to(self, rig: Rig) -> None:
+        with pytest.raises(TerminalGone):
+            await rig.terminal.add_panes("s", [rig.pane("p1")])
+
+    async def test_a_pane_to_kill_is_gone_already(self, rig: Rig) -> None:
+        await rig.terminal.kill_pane("%0", "p1")
+
+    async def test_a_server_that_died_took_all_with_it(self, rig: Rig) -> None:
+        await rig.terminal.create_session("s", two(rig))
+        rig.server_dies()
+        with pytest.raises(TerminalGone):
+            await rig.terminal.panes()
+        await rig.terminal.kill_pane("%0", "p1")
+        await rig.terminal.create_session("s", [rig.pane("p3")])
+        assert await ids(rig.terminal) == ["p3"]
+
+
+class TestCreating:
+    async def test_gives_the_panes_in_order_as_they_are_listed(self, rig: Rig) -> None:
+        made = await rig.terminal.create_session("s", two(rig))
+        assert [(seen.pane_id, seen.title) for seen in made] == [(pane.pane_id, pane.title) for pane in two(rig)]
+        assert [seen.pane_index for seen in made] == sorted({seen.pane_index for seen in made})
+        assert len({seen.tmux_pane_id for seen in made}) == len({seen.pid for seen in made}) == 2
+        assert all(seen.piped and not seen.dead and seen.session_name == "s" for seen in made)
+        again = await rig.terminal.panes()
+        assert [(seen.pane_id, seen.tmux_pane_id, seen.pid) for seen in again] == [
+            (seen.pane_id, seen.tmux_pane_id, seen.pid) for seen in made
+        ]
+
+    async def test_a_session_is_listed_by_the_name_that_tmux_gives_it(self, rig: Rig) -> None:
+        made = await rig.terminal.create_session("a.b", [rig.pane("p1")])
+        assert await rig.terminal.sessions() == {"a_b"} == {seen.session_name for seen in made}
+
+    @pytest.mark.parametrize("name", ["s.1", "s_1"])
+    async def test_a_name_that_is_taken(self, rig: Rig, name: str) -> None:
+        await rig.terminal.create_session("s_1", [rig.pane("p1")])
+        with pytest.raises(SessionExists):
+            await rig.terminal.create_session(name, [rig.pane("p2")])
+        assert await ids(rig.terminal) == ["p1"]
+
+    async def test_beside_what_a_person_has(self, rig: Rig) -> None:
+        rig.person_creates("mine")
+        with pytest.raises(SessionExists):
+            await rig.terminal.create_session("mine", [rig.pane("p1")])
+        await rig.terminal.create_session("s", [rig.pane("p1")])
+        assert sorted(await ids(rig.terminal), key=str) == [None, "p1"]
+        assert await rig.terminal.sessions() == {"mine", "s"}
+
+    async def test_a_session_needs_a_pane(self, rig: Rig) -> None:
+        with pytest.raises(TerminalError):
+            await rig.terminal.create_session("s", [])
+
+
+class TestAdding:
+    async def test_to_a_living_session(self, rig: Rig) -> None:
+        first = await rig.terminal.create_session("s.1", [rig.pane("p1")])
+        made = await rig.terminal.add_panes("s.1", [rig.pane("p2"), rig.pane("p3")])
+        assert [(seen.pane_id, seen.session_name, seen.piped) for seen in made] == [
+            ("p2", "s_1", True),
+            ("p3", "s_1", True),
+        ]
+        assert await ids(rig.terminal) == ["p1", "p2", "p3"]
+        assert (await listed(rig.terminal, "p1")).pid == first[0].pid
+
+    async def test_to_one_that_is_gone(self, rig: Rig) -> None:
+        await rig.terminal.create_session("s", [rig.pane("p1")])
+        with pytest.raises(TerminalError) as refused:
+            await rig.terminal.add_panes("other", [rig.pane("p2")])
+        assert not isinstance(refused.value, TerminalUnreachable | TerminalGone)
+        assert await ids(rig.terminal) == ["p1"]
+
+    async def test_none(self, rig: Rig) -> None:
+        await rig.terminal.create_session("s", [rig.pane("p1")])
+        assert list(await rig.terminal.add_panes("s", [])) == []
+
+
+class TestKilling:
+    async def test_one_of_two(self, rig: Rig) -> None:
+        made = await rig.terminal.create_session("s", two(rig))
+        await rig.terminal.kill_pane(made[0].tmux_pane_id, "p1")
+        assert await ids(rig.terminal) == ["p2"]
+        await rig.terminal.kill_pane(made[0].tmux_pane_id, "p1")
+
+    async def test_only_what_carries_our_id(self, rig: Rig) -> None:
+        """Pane ids of tmux begin anew with each server."""
+        made = await rig.terminal.create_session("s", two(rig))
+        await rig.terminal.kill_pane(made[0].tmux_pane_id, "p2")
+        assert await ids(rig.terminal) == ["p1", "p2"]
+
+    async def test_the_last_one_ends_its_session(self, rig: Rig) -> None:
+        rig.person_creates("mine")
+        made = await rig.terminal.create_session("s", [rig.pane("p1")])
+        await rig.terminal.kill_pane(made[0].tmux_pane_id, "p1")
+        assert await rig.terminal.sessions() == {"mine"}
+
+    async def test_a_dead_one(self, rig: Rig) -> None:
+        made = await rig.terminal.create_session("s", [rig.pane("p1", ends=True), rig.pane("p2")])
+        await dead(rig.terminal, "p1")
+        await rig.terminal.kill_pane(made[0].tmux_pane_id, "p1")
+        assert await ids(rig.terminal) == ["p2"]
+
+
+class TestDressing:
+    async def test_a_title(self, rig: Rig) -> None:
+        made = await rig.terminal.create_session("s", two(rig))
+        await rig.terminal.set_title(made[1].tmux_pane_id, "s1")
+        assert (await listed(rig.terminal, "p2")).title == "s1"
+
+    async def test_a_log_that_is_attached_stays_so(self, rig: Rig) -> None:
+        pane = rig.pane("p1")
+        made = await rig.terminal.create_session("s", [pane])
+        await rig.terminal.attach_log(made[0].tmux_pane_id, pane.log_path)
+        assert (await listed(rig.terminal, "p1")).piped
+
+    async def test_a_pane_that_is_gone_has_neither(self, rig: Rig) -> None:
+        made = await rig.terminal.create_session("s", two(rig))
+        rig.person_kills(made[0].tmux_pane_id)
+        for ask in (
+            rig.terminal.set_title(made[0].tmux_pane_id, "s1"),
+            rig.terminal.attach_log(made[0].tmux_pane_id, rig.pane("p1").log_path),
+        ):
+            with pytest.raises(TerminalError) as refused:
+                await ask
+            assert not isinstance(refused.value, TerminalUnreachable | TerminalGone)
+
+
+class TestLooking:
+    async def test_a_program_that_ends_leaves_its_pane_with_the_exit_code(self, rig: Rig) -> None:
+        await rig.terminal.create_session("s", [rig.pane("p1", ends=True), rig.pane("p2")])
+        seen = await dead(rig.terminal, "p1")
+        assert (seen.exit_code, seen.signal) == (EXIT_CODE, None)
+        assert not (await listed(rig.terminal, "p2")).dead
+
+    async def test_a_program_that_is_killed_leaves_its_pane_with_the_signal(self, rig: Rig) -> None:
+        made = await rig.terminal.create_session("s", two(rig))
+        await rig.terminal.look()
+        rig.program_dies(made[1])
+        seen = await dead(rig.terminal, "p2")
+        assert (seen.exit_code, seen.signal) == (None, signal.SIGKILL)
+
+    async def test_what_vanished_between_two_looks_is_missed_by_none(self, rig: Rig) -> None:
+        made = await rig.terminal.create_session("s", two(rig))
+        await rig.terminal.look()
+        rig.person_kills(made[0].tmux_pane_id)
+        async with asyncio.timeout(30):
+            while [seen.pane_id for seen in await rig.terminal.look()] != ["p2"]:
+                pass
+
+    async def test_it_comes_back_when_nothing_happens(self, rig: Rig) -> None:
+        await rig.terminal.create_session("s", two(rig))
+        async with asyncio.timeout(30):
+            for _ in range(3):
+                assert [seen.pane_id for seen in await rig.terminal.look()] == ["p1", "p2"]
+
+
+class TestWithoutAnAnswer:
+    async def test_nothing_is_known(self, rig: Rig) -> None:
+        await rig.terminal.create_session("s", two(rig))
+        with pytest.raises(TerminalUnreachable):
+            await rig.unanswered(rig.terminal.panes)
+        assert await ids(rig.terminal) == ["p1", "p2"]
+
+    async def test_panes_are_made_all_of_them_or_none(self, rig: Rig) -> None:
+        """And whoever looks first makes none of them twice."""
+        await rig.terminal.create_session("s", [rig.pane("p1")])
+        more = [rig.pane("p2"), rig.pane("p3")]
+        with pytest.raises(TerminalUnreachable):
+            await rig.unanswered(lambda: rig.terminal.add_panes("s", more))
+        there = await ids(rig.terminal)
+        assert there in (["p1"], ["p1", "p2", "p3"])
+        if there == ["p1"]:
+            await rig.terminal.add_panes("s", more)
+        assert await ids(rig.terminal) == ["p1", "p2", "p3"]
+        await eventually(lambda: _stays(rig, ["p1", "p2", "p3"]), "no pane comes late")
+
+    async def test_a_killed_pane_is_gone_at_the_second_try(self, rig: Rig) -> None:
+        made = await rig.terminal.create_session("s", two(rig))
+        with pytest.raises(TerminalUnreachable):
+            await rig.unanswered(lambda: rig.terminal.kill_pane(made[0].tmux_pane_id, "p1"))
+        await rig.terminal.kill_pane(made[0].tmux_pane_id, "p1")
+        assert await ids(rig.terminal) == ["p2"]
+
+
+async def _stays(rig: Rig, expected: list[str]) -> bool:
+    """Over several looks, at half a second each."""
+    return [await rig.terminal.look() and await ids(rig.terminal) for _ in range(3)] == [expected] * 3
