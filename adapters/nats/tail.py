@@ -1,7 +1,7 @@
 """The newest entries of the log that this process appended itself.
 
 Whoever follows the log in the process that writes it takes them from here, once they are acknowledged, instead of
-having the broker read and send them back: a third of the broker's work and some of the tower's.
+having the broker read and send them back.
 """
 
 import asyncio
