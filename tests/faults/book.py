@@ -179,7 +179,7 @@ class Driver:
                 await self._queue(sent)
             else:
                 self._take(sent, await self._ask(sent))
-        except (AskError, NoAnswer, NoResponders):
+        except (AskError, NoAnswer, NoResponders, TimeoutError):
             pass  # it may have been taken: asked again later
 
     async def _ask(self, sent: Sent) -> Outcome:

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -106,9 +106,10 @@ async def disk_full(bustle: Bustle, child: Child, rng: random.Random) -> None:
         return
     await bustle.until(rng.randrange(1, 40))
     ballast = child.home / "ballast"
-    _, free = disk_space(child.home)
-    with ballast.open("wb") as file:
-        file.write(bytes(max(0, free - rng.choice((0, 100_000, 2_000_000)))))
+    leave = rng.choice((0, 100_000, 2_000_000))
+    with suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while disk_space(child.home)[1] > leave:
+            file.write(bytes(50_000))
     await _refused(bustle)
     ballast.unlink()
 
