@@ -116,7 +116,7 @@ def _services(settings: Settings, engine: Engine, read_models: ReadModels, metri
 
 async def _connect(settings: Settings, stack: AsyncExitStack) -> Connections:
     """To the embedded broker, started here, or to the one in the settings; streams are created or verified."""
-    shortage: Callable[[], str | None] = lambda: None
+    shortage = _no_shortage
     if settings.nats_url is None:
         broker = await stack.enter_async_context(
             EmbeddedBroker(settings.home, settings.node, listen=settings.nats_listen)
@@ -134,6 +134,11 @@ async def _connect(settings: Settings, stack: AsyncExitStack) -> Connections:
     if other is not None:
         raise CannotStart(f"node {settings.node} is run by another tower: pid {other.pid} on {other.host}")
     return Connections(tower, answers, urls[2], shortage)
+
+
+def _no_shortage() -> str | None:
+    """A broker of its own looks after its own disk."""
+    return None
 
 
 @contextlib.contextmanager
