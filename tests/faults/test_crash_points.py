@@ -17,7 +17,6 @@ POINTS = points()
 QUICK = (
     "writer._decide_and_append.append.after#2",
     "stages._start_session.create_session.after",
-    "stages.attach.set_title.after",
     "recovery._recover.ask.after",
 )
 """The points of `make test`; `make faults` takes all."""

@@ -146,7 +146,7 @@ FAULTS: tuple[Fault, ...] = (
     disk_full,
     clock_stepped,
 )
-QUICK = (tower_killed, broker_killed, database_restored, tmux_killed)
+QUICK = (tower_killed, broker_killed, database_restored)
 HOMES = 4
 ROUNDS = 5
 
