@@ -68,6 +68,9 @@ class Child:
         await self.kill()
         self.thaw_tmux()
         await asyncio.to_thread(self.tmux, "kill-server")
+        for pid in self.tmux_servers():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         shutil.rmtree(self.home, ignore_errors=True)
 
     # --- the process -----------------------------------------------------------------------------------------------
@@ -237,6 +240,16 @@ class Child:
                 if str(self.home).encode() in words:
                     found.append(int(entry.name))
         return found
+
+    def tmux_servers(self) -> list[int]:
+        """Daemons, which no process is the parent of; what they fork is called like them for a moment."""
+        return [pid for pid in self.processes("tmux: server") if self._parent(pid) == 1]
+
+    @staticmethod
+    def _parent(pid: int) -> int | None:
+        with contextlib.suppress(OSError):
+            return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        return None
 
     def hit(self, pane: Seen, *, whole: bool) -> None:
         """SIGKILL what runs in a pane, or take the whole pane away; one that is gone already is as well."""
