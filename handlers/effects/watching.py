@@ -112,12 +112,12 @@ class Watching:
 
     def _follow(self, state: Tower) -> None:
         self._state = state
-        for layout_id in state.layouts.open_layouts:
-            container_id = state.layouts.layouts[layout_id].container_id
-            if container_id not in self._changed:
-                self._changed[container_id] = asyncio.Event()
-                if self._group is not None:
-                    self._group.create_task(self._watch(container_id))
+        layouts = state.layouts
+        container_ids = {layouts.layouts[layout_id].container_id for layout_id in layouts.open_layouts}
+        for container_id in sorted(container_ids - self._changed.keys()):
+            self._changed[container_id] = asyncio.Event()
+            if self._group is not None:
+                self._group.create_task(self._watch(container_id))
         for changed in self._changed.values():
             changed.set()
 
