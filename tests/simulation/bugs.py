@@ -1,5 +1,6 @@
 """Bugs, planted into the real parts: what the worlds must find. Each says what it breaks and which check sees it."""
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from handlers.inbox import Asked, FollowUp
 from handlers.ports import Entry, PaneToCreate, SeenPane, Terminal, TerminalUnreachable, TimerError
 from handlers.seen import SeenIds
 from handlers.writer import Writer
+from projections.progress import Stop
+from projections.projector import Projector
 from tests.simulation.commands import NotQueued, SimulatedDurableDoor
 from tests.simulation.log import SimulatedLog
 from tests.simulation.tower import Kit
@@ -142,6 +145,15 @@ class _SaveFailed(Writer):
             self._seen.restore_unsaved = kept
 
 
+class _WriteFailed(Projector):
+    """database: takes a transaction without an answer for one that its events do not allow, and stops."""
+
+    async def _wait_out(self, trouble: str) -> None:
+        for status in self.progress:
+            self.progress.stopped(status.name, Stop(trouble, "", status.position))
+        await asyncio.Event().wait()
+
+
 class Bug(msgspec.Struct, frozen=True):
     """`said`: what the failure says, as a regular expression."""
 
@@ -159,5 +171,6 @@ BUGS: Mapping[str, Bug] = {
     "tmux: lost answer": Bug(Kit(stages=_MadeFailed), "tmux has pane .* times"),
     "timers: lost answer": Bug(Kit(sweeping=_ScheduleFailed), "the sweep"),
     "vault: lost answer": Bug(Kit(facts=_KeepFailed), "and recorded LayoutCreated"),
+    "database: lost answer": Bug(Kit(projector=_WriteFailed), "read model .* is stopped"),
     "snapshots: lost answer": Bug(Kit(writer=_SaveFailed), "is recorded twice"),
 }

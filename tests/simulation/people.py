@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 BENCH = "c" * 64
 """A registered container; its peers ask by this origin."""
 
-ORIGINS = ("host", "host", "host", BENCH, "d" * 64)
-SESSIONS = ("a", "b", "c.d", "e")
+ORIGINS = (*("host",) * 6, *(BENCH,) * 2, "d" * 64)
+CONTAINERS = (*("host",) * 5, *(BENCH,) * 3, "e" * 64)
+TEMPLATES = (*("1m+2s",) * 4, "2m+2s", "2m+2s", "solo", "fixed", "unknown")
+SESSIONS = ("a", "b", "c.d", "e", "f", "g")
 KEYS = (None, None, None, "k1", "k2", "k3")
 GARBAGE = (b"", b"[]", b'{"id":1}', b"\xff\xfe", b'{"id":"%s","data":{"more":1}}', b'{"id":"%s","data":[]}')
 
@@ -73,7 +75,7 @@ class People:
         """Ask for some commands, some of them long after they were answered; most are waited for, some only sent."""
         for _ in range(commands):
             await pause(self._random.uniform(0, think_s))
-            again = self._all and self._random.random() < 0.2
+            again = self._all and self._random.random() < 0.3
             wanted = self._random.choice(self._all) if again else self._want()
             await self._send(wanted)
             if self._random.random() < 0.8:
@@ -83,6 +85,16 @@ class People:
         """Ask for all that is open until it is answered."""
         while self.open:
             await self._hear(next(iter(self.open.values())), tries=1)
+
+    async def ask_all_again(self) -> None:
+        """Everything that was ever asked, by the same ids: what is recorded answers, and nothing happens twice."""
+        for wanted in self._all:
+            if self._world.model.asked[wanted.origin, wanted.command_id][1] is not None:
+                self.open[wanted.origin, wanted.command_id] = wanted
+        self._waiting.clear()
+        for wanted in self._all:
+            await self._send(wanted)
+        await self.insist()
 
     async def ask_last(self) -> None:
         """One more command that leaves an event, so that a writer that was overtaken notices."""
@@ -117,12 +129,12 @@ class People:
         random, layouts = self._random, self._world.model.layouts
         panes, standing = list(layouts.panes.values()), list(layouts.layouts)
         choice = random.random()
-        if choice < 0.4 or not panes:
+        if choice < 0.25 or not panes:
             return "layout.create", self._creation()
-        if choice < 0.5:
+        if choice < 0.32:
             return "layout.remove", {"layout_id": random.choice([*sorted(standing), "nobody"])}
         pane = random.choice(sorted(panes, key=_pane_id))
-        if choice < 0.7:
+        if choice < 0.6:
             return "pane.remove", {"pane_id": pane.pane_id}
         if choice < 0.98:
             gone = sorted((each for each in panes if not each.live and each.successor_id is None), key=_pane_id)
@@ -135,10 +147,10 @@ class People:
 
     def _creation(self) -> dict[str, Any]:
         random = self._random
-        template = self._world.template or random.choice(("1m+2s", "1m+2s", "2m+2s", "solo", "fixed", "unknown"))
+        template = self._world.template or random.choice(TEMPLATES)
         session = f"s{random.randrange(60)}" if self._world.crowded else random.choice(SESSIONS)
         data: dict[str, Any] = {
-            "container_id": random.choice(("host", "host", BENCH, "e" * 64)),
+            "container_id": random.choice(CONTAINERS),
             "template_name": template,
             "tmux_session_name": session,
         }

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from domain.layouts.state import PaneState
 from tests.simulation.loop import pause
+from tests.simulation.read_models import differences
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -23,6 +24,10 @@ async def settle(world: "World") -> None:
             while undecided(world):
                 await pause(STEP_S)
             await world.people.insist()
+            if world.random.random() < 0.7:
+                for tower in world.running:
+                    tower.process.kill()
+            await world.people.ask_all_again()
             # The last of two towers may still be starting: the other must have something to notice it by.
             while not all(tower.ready for tower in world.running):
                 await pause(STEP_S)
@@ -34,6 +39,9 @@ async def settle(world: "World") -> None:
     except TimeoutError:
         world.report(f"not settled within {DEADLINE_S:.0f} s: {'; '.join([*unsettled(world), *still_open(world)])}")
     check_memory(world)
+    if world.shelf is not None:
+        for line in differences(world.shelf, world.model.records):
+            world.report(line)
 
 
 def undecided(world: "World") -> list[int]:
@@ -67,6 +75,14 @@ def unsettled(world: "World") -> list[str]:
         f"pane {pane.pane_id} is creating"
         for pane in world.model.layouts.panes.values()
         if pane.state is PaneState.CREATING
+    ]
+    head = len(world.stream.entries)
+    lines += [
+        f"read model {status.name} is {status.state(head - status.position)} at {status.position} of {head}"
+        for tower in running
+        if tower.projector is not None
+        for status in tower.projector.progress
+        if (status.position, status.stop) != (head, None)
     ]
     for container_id in world.servers:
         lines += _compare(world, container_id)

@@ -19,9 +19,11 @@ from handlers.facts import FactFinder
 from handlers.inbox import Asked, Inbox
 from handlers.recovery import Recovery
 from handlers.writer import Writer
+from projections.projector import Projector
 from tests.simulation.commands import SimulatedDurableDoor, SimulatedOutcomes
 from tests.simulation.log import SimulatedLog
 from tests.simulation.loop import pause
+from tests.simulation.read_models import SimulatedDatabase
 from tests.simulation.stores import SimulatedIds, SimulatedSnapshots, SimulatedVault
 from tests.simulation.timers import SimulatedTimers
 from tests.simulation.tmux import SimulatedTerminals
@@ -48,6 +50,7 @@ class Kit(msgspec.Struct, frozen=True):
     facts: Callable[..., FactFinder] = FactFinder
     log: Callable[..., SimulatedLog] = SimulatedLog
     door: Callable[..., SimulatedDurableDoor] = SimulatedDurableDoor
+    projector: Callable[..., Projector] = Projector
     patches: tuple[tuple[Any, str, Any], ...] = ()
 
 
@@ -69,7 +72,7 @@ class Tower:
 
     def __init__(self, world: "World", name: str) -> None:
         self._world = world
-        self.process = Process(name)
+        self.process = Process(name, mortal=True)
         self.ready = False
         self.stopping = asyncio.Event()
         kit, wire, clock = world.kit, Wire(self.process, world.faults), world.clock
@@ -79,6 +82,7 @@ class Tower:
         self._inbox = inbox = WatchedInbox(world.inbox_capacity, world.taken)
         self._follow_ups = follow_ups = FollowUps(inbox)
         self.terminals = terminals = SimulatedTerminals(world.servers, wire)
+        self._log = log = kit.log(world.stream, wire, batch=world.read_batch)
         catalogues, vault = world.catalogues, SimulatedVault(world.disk, wire)
         stages = kit.stages(
             follow_ups=follow_ups, clock=clock, profiles=catalogues, vault=vault, log_paths=LogPaths("logs")
@@ -90,7 +94,7 @@ class Tower:
         self.writer = kit.writer(
             node=NODE,
             instance=self._instance,
-            log=kit.log(world.stream, wire, batch=world.read_batch),
+            log=log,
             inbox=inbox,
             outcomes=SimulatedOutcomes(wire, world.model.check_outcome, world.people.heard),
             facts=kit.facts(ids=ids, templates=catalogues, profiles=catalogues, terminals=terminals, vault=vault),
@@ -110,6 +114,7 @@ class Tower:
         )
         self._sweeping = kit.sweeping(timers=SimulatedTimers(world.board, wire), inbox=inbox, ids=ids, clock=clock)
         self._door = kit.door(world.queue, wire, inbox)
+        self.projector = kit.projector(SimulatedDatabase(world.shelf, wire), self._log) if world.shelf else None
 
     def committed(self, recorded: Sequence[Recorded], state: State) -> None:
         self._world.model.check_memory(self.process.name, self.writer.ledger)
@@ -135,6 +140,8 @@ class Tower:
         self.spawning.start(self.writer.ledger.tower)
         self._watching.start(self.writer.ledger.tower)
         parts += [group.create_task(part.run()) for part in (self.spawning, self._watching, self._sweeping)]
+        if self.projector is not None:
+            parts.append(group.create_task(self.projector.run()))
         if unreachable:
             parts.append(group.create_task(self._recovery.retry(unreachable)))
         self._world.request_door.open(self._inbox)

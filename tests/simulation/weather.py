@@ -31,6 +31,8 @@ class Weather:
             self._tmux_goes,
             self._profile_changes,
             self._snapshot_breaks,
+            self._database_is_backed_up,
+            self._database_is_restored,
         ]
         self._kinds = random.sample(kinds, random.randint(0, len(kinds)))
         self._every_s = random.choice((1.0, 5.0, 20.0))
@@ -122,3 +124,12 @@ class Weather:
         disk = self._world.disk
         if disk.snapshot:
             disk.snapshot = disk.snapshot[: self._random.randrange(len(disk.snapshot))]
+
+    def _database_is_backed_up(self) -> None:
+        if self._world.shelf is not None:
+            self._world.shelf.back_up()
+
+    def _database_is_restored(self) -> None:
+        """To what it was at the last backup, empty if there was none."""
+        if self._world.shelf is not None:
+            self._world.shelf.restore()

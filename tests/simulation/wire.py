@@ -34,20 +34,26 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
 CALM: Final = Rates()
 
 
-def drawn_rates(random: Random) -> Rates:
-    """Half of the ports of a world behave."""
-    delay_s = random.choice((0.0, 0.001, 0.01, 0.1))
-    if random.random() < 0.5:
-        return Rates(delay_s=delay_s)
-    worst = random.choice((0.02, 0.1, 0.3))
+def drawn_rates(random: Random) -> dict[str, Rates]:
+    """By port. Some ports of a world are bad, the others behave."""
+    bad = random.sample(PORTS, random.choice((0, 1, 2, 3, 4, len(PORTS))))
+    return {port: _bad(random) if port in bad else Rates(delay_s=_delay_s(random)) for port in PORTS}
+
+
+def _bad(random: Random) -> Rates:
+    worst = random.choice((0.05, 0.2, 0.5))
     return Rates(
         before=random.uniform(0, worst),
         after=random.uniform(0, worst),
         late=random.uniform(0, worst) if random.random() < 0.3 else 0.0,
         slow=random.uniform(0, worst) if random.random() < 0.5 else 0.0,
-        delay_s=delay_s,
+        delay_s=_delay_s(random),
         slow_s=random.choice((1.0, 5.0, 45.0)),
     )
+
+
+def _delay_s(random: Random) -> float:
+    return random.choice((0.0, 0.001, 0.01, 0.1))
 
 
 class Trace:
@@ -129,8 +135,9 @@ class Faults:
 class Process:
     """One run of a program as the operating system sees it. A killed one does nothing outside any more."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, mortal: bool = False) -> None:
         self.name = name
+        self.mortal = mortal
         self.alive = True
         self.task: asyncio.Task[None] | None = None
 
@@ -192,7 +199,7 @@ class Wire:
     async def _pass(self, name: str) -> None:
         """Time passes, and the process may be killed here."""
         faults = self.faults
-        if faults.on and faults.crash and faults.random.random() < faults.crash:
+        if self.process.mortal and faults.on and faults.random.random() < faults.crash:
             faults.trace.add(self.process.name, f"KILLED at {name}")
             self.process.kill()
         delay_s = faults.delay_s(name) if self.process.alive else 0.0

@@ -22,13 +22,14 @@ from tests.simulation.log import Stream
 from tests.simulation.loop import pause
 from tests.simulation.model import Model, Violation
 from tests.simulation.people import BENCH, People
+from tests.simulation.read_models import Shelf
 from tests.simulation.settled import settle
 from tests.simulation.stores import Catalogues, Disk, SimulatedClock
 from tests.simulation.timers import Board
 from tests.simulation.tmux import Pane, Server
 from tests.simulation.tower import Kit, Tower
 from tests.simulation.weather import Weather
-from tests.simulation.wire import PORTS, Faults, Trace, drawn_rates
+from tests.simulation.wire import Faults, Trace, drawn_rates
 
 
 class Story(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,8 +49,8 @@ class World:
     def __init__(self, seed: int, random: Random, kit: Kit, show: Callable[[str], None] | None) -> None:
         self.random, self.kit = random, kit
         self.trace = Trace(show)
-        crash = random.choice((0.0, 0.0, 0.002, 0.01))
-        self.faults = Faults(random, self.trace, {port: drawn_rates(random) for port in PORTS}, crash)
+        crash = random.choice((0.0, 0.0, 0.005, 0.02))
+        self.faults = Faults(random, self.trace, drawn_rates(random), crash)
         self.clock, self.right_clock = SimulatedClock(), SimulatedClock()
         self.disk, self.catalogues = Disk(), Catalogues()
         self.servers = {container_id: Server() for container_id in (HOST, BENCH)}
@@ -67,7 +68,8 @@ class World:
         self.durable_share = random.choice((0.0, 0.3, 0.5, 1.0))
         self.inbox_capacity = random.choice((3, 10_000))
         self.read_batch = random.choice((2, 50, 500))
-        self.snapshot_interval = random.choice((5, 20, 10_000))
+        self.snapshot_interval = random.choice((3, 10, 10_000))
+        self.shelf = Shelf() if random.random() < 0.25 else None
         self.people = People(self)
         self.towers: list[Tower] = []
         self._started_towers = 0
@@ -139,6 +141,8 @@ class World:
             tower.process.kill()
         tasks = [tower.process.task for tower in self.towers if tower.process.task is not None]
         await asyncio.wait([keeper, story, *tasks])
+        if self.shelf is not None:
+            self.shelf.close()
         for done in (self.failure, story, keeper):
             if done.done() and not done.cancelled():
                 done.result()
@@ -154,8 +158,8 @@ class World:
     async def _phases(self) -> None:
         random = self.random
         people = range(1 if self.crowded else random.randint(1, 4))
-        commands = 60 if self.crowded else random.randint(2, 10)
-        think_s = 0.2 if self.crowded else random.choice((0.0, 0.5, 5.0))
+        commands = 60 if self.crowded else random.randint(2, 14)
+        think_s = 0.2 if self.crowded else random.choice((0.2, 1.0, 5.0))
         weather = Weather(self)
         async with asyncio.TaskGroup() as group:
             blowing = group.create_task(weather.blow())
