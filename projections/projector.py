@@ -23,6 +23,12 @@ from projections.standing import Standing
 FIRST_RETRY_S: Final = 0.1
 LAST_RETRY_S: Final = 5.0
 
+PACE_S: Final = 0.02
+"""Time from one transaction to the next while there is little to apply: a stream of single events shares them."""
+
+LITTLE: Final = 250
+"""Events of a batch; more say that there is a backlog, which is worked off at full speed."""
+
 LOOK_S: Final = 2.0
 """How often it is looked whether a projection that is stopped was rebuilt by another process."""
 
@@ -97,12 +103,14 @@ class Projector:
         after = min(self.progress[name].position for name in running)
         async with closing(self._source.follow(after)) as batches:
             async for stored in batches:
-                batch = Batch(stored)
+                batch, started = Batch(stored), asyncio.get_running_loop().time()
                 if not await self._apply_together(running, batch):
                     for name in tuple(running):
                         if not await self._apply(name, batch):
                             running.remove(name)
                 self._retry_s = FIRST_RETRY_S
+                if len(stored) < LITTLE:
+                    await _pass(started + PACE_S - asyncio.get_running_loop().time())
 
     async def _apply_together(self, names: Sequence[str], batch: Batch) -> bool:
         """In one transaction; False when nothing was applied, because they stand apart or one cannot take an event."""
@@ -245,6 +253,8 @@ class Projector:
 
 
 async def _pass(seconds: float) -> None:
+    if seconds <= 0:
+        return
     try:
         async with asyncio.timeout(seconds):
             await asyncio.Event().wait()
