@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from domain import containers as dc
 from domain import node
 from domain.layouts import commands as lc
 from domain.layouts import events as le
@@ -56,6 +57,10 @@ EVENTS: Final = (
     _pane("removed", le.PaneRemoved),
     _pane("cleanup_failed", le.PaneCleanupFailed),
     _pane("recreated", le.PaneRecreated),
+    EventType(name="container.scan_requested", event=dc.ContainerScanRequested, id_field="scan_id"),
+    EventType(name="container.registered", event=dc.ContainerRegistered, id_field="container_id"),
+    EventType(name="container.gone", event=dc.ContainerGone, id_field="container_id"),
+    EventType(name="container.scanned", event=dc.ContainerScanned, id_field="scan_id"),
     EventType(name="node.claimed", event=node.NodeClaimed, id_field="node"),
     EventType(name="command.rejected", event=node.CommandRejected, id_field="command_id"),
 )
@@ -77,6 +82,8 @@ REQUESTS: Final = (
     RequestType(name="pane.record_vanished", request=lc.PaneRecordVanished, internal=True),
     RequestType(name="pane.record_cleanup_failed", request=lc.PaneRecordCleanupFailed, internal=True),
     RequestType(name="pane.sweep", request=lc.PaneSweep, internal=True),
+    RequestType(name="container.scan", request=dc.ContainerScan),
+    RequestType(name="container.record_scan", request=dc.ContainerRecordScan, internal=True),
     RequestType(name="container.recover", request=lc.ContainerRecover, internal=True),
     RequestType(name="node.claim", request=node.NodeClaim, internal=True),
 )

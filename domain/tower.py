@@ -12,7 +12,9 @@ from immutables import Map
 
 from domain import agents as registry
 from domain import catalogue
+from domain import containers as containers_registry
 from domain.agents import Agents
+from domain.containers import ContainerGone, ContainerRecordScan, Containers, ContainerScan, ContainerScanRequested
 from domain.errors import Rejection
 from domain.layouts import commands as lc
 from domain.layouts import decide as layouts_decide
@@ -23,10 +25,9 @@ from domain.node import CommandRejected, NodeClaim, NodeClaimed
 
 
 class Tower(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole state of a node. `containers`: the known ones, the machine itself without registration. `sequences`:
-    (kind, aggregate id) -> events so far. `instance`: the claiming tower."""
+    """The whole state of a node. `sequences`: (kind, aggregate id) -> events so far. `instance`: the claiming tower."""
 
-    containers: frozenset[str] = frozenset({HOST})
+    containers: Containers = Containers()
     layouts: layouts_state.Layouts = layouts_state.Layouts()
     agents: Agents = Map()
     sequences: Map[tuple[str, str], int] = Map()
@@ -39,9 +40,15 @@ def decide(command: Command[Request], state: Tower) -> tuple[Event, ...]:
     match command.request:
         case NodeClaim() as claim:
             return (NodeClaimed(node=claim.node, instance=claim.instance, pid=claim.pid, host=claim.host),)
+        case ContainerScan():
+            return containers_registry.scan(command.facts)
+        case ContainerRecordScan() as scan:
+            changes = containers_registry.record_scan(scan, state.containers)
+            gone = {change.container_id for change in changes if isinstance(change, ContainerGone)}
+            return (*changes, *layouts_decide.lose_containers(gone, state.layouts))
         case _:
             routed = cast(Command[layouts_decide.LayoutRequest], command)
-            return layouts_decide.decide(routed, state.layouts, state.containers)
+            return layouts_decide.decide(routed, state.layouts, state.containers.known)
 
 
 def evolve(state: Tower, event: Event) -> Tower:
@@ -56,6 +63,8 @@ def evolve(state: Tower, event: Event) -> Tower:
                 "layouts": layouts_state.evolve(state.layouts, event),
                 "agents": registry.evolve(state.agents, event),
             }
+        case _ if catalogue.aggregate_key(event)[0] == "container":
+            changed = {"containers": containers_registry.evolve(state.containers, event)}
         case _:
             changed = {"layouts": layouts_state.evolve(state.layouts, event)}
     key = catalogue.aggregate_key(event)
@@ -72,6 +81,8 @@ def next_sequence(state: Tower, event: Event) -> int:
 def result(events: Sequence[Event]) -> Result:
     """The result of the accepted command that recorded these events (at least one)."""
     match events[0]:
+        case ContainerScanRequested() as requested:
+            return {"scan_id": requested.scan_id}
         case le.LayoutCreated() as created:
             rows = [_pane_row(pane.pane_id, pane.slot, pane.role, pane.label, "creating") for pane in created.panes]
             return {"layout_id": created.layout_id, "panes": rows, "state": "creating", "replay": False}

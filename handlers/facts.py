@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 
+from domain.containers import ContainerScan
 from domain.layouts.commands import LayoutCreate, PaneRecreate, PaneRegister
 from domain.messages import Facts, Request
 from handlers.ports import Ids, Profiles, Templates, TerminalError, TerminalGone, Terminals, TerminalUnreachable, Vault
@@ -54,7 +55,7 @@ class FactFinder:
                     )
                 case PaneRecreate():
                     facts[place] = Facts(at=at, ids=self._fresh(1), profiles=profiles)
-                case PaneRegister():
+                case PaneRegister() | ContainerScan():
                     facts[place] = Facts(at=at, ids=self._fresh(1))
                 case _:
                     facts[place] = plain

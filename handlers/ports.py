@@ -9,6 +9,7 @@ from typing import Protocol
 
 import msgspec
 
+from domain.containers import ContainerFacts
 from domain.envelope import Stored
 from domain.messages import Template
 
@@ -222,6 +223,24 @@ class Terminal(Protocol):
 class Terminals(Protocol):
     def of(self, container_id: str) -> Terminal:
         """The terminal of a registered container; the same object each time."""
+        ...
+
+
+# --- containers ----------------------------------------------------------------------------------------------------
+
+
+class ContainersUnreachable(Exception):
+    """The container engine gave no answer: says why. Nothing is known."""
+
+
+class ContainerEngine(Protocol):
+    """The engine that runs bench containers (docker, podman)."""
+
+    async def scan(self) -> Sequence[ContainerFacts]:
+        """Every container it knows, stopped ones included; none where no engine is installed. Bounded in time.
+
+        Raises `ContainersUnreachable`.
+        """
         ...
 
 

@@ -64,15 +64,16 @@ def decode(data: bytes, digest: str) -> Snapshot | None:
     return snapshot if snapshot.digest == digest else None
 
 
-def _plain(value: object) -> dict[Any, Any]:
+def _plain(value: object) -> bytes:
+    """A map as a document of its own, so that it is read straight into its types."""
     if isinstance(value, Map):
-        return dict(value)
+        return msgspec.msgpack.encode(dict(value), enc_hook=_plain)
     raise TypeError(f"{type(value)} is no part of a state")
 
 
 def _rich(kind: Any, value: Any) -> Any:
     key, item = get_args(kind)
-    return Map(msgspec.convert(value, dict[key, item], dec_hook=_rich))
+    return Map(msgspec.msgpack.decode(value, type=dict[key, item], dec_hook=_rich))
 
 
 def _describe(kind: type[msgspec.Struct], done: set[type]) -> Iterator[str]:

@@ -82,6 +82,7 @@ POSTED: Final = tuple(entry for entry in catalogue.REQUESTS if not entry.interna
 EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "layout.create": {"container_id": "host", "template_name": "1m+2s", "tmux_session_name": "fleet"},
     "layout.remove": {"layout_id": rows.LAYOUT_ID},
+    "container.scan": {},
     "pane.remove": {"pane_id": rows.PANE_ID},
     "pane.recreate": {"predecessor_pane_id": rows.PANE_ID, "idempotency_key": "again-1"},
     "pane.promote": {},

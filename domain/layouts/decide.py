@@ -3,7 +3,7 @@
 Doing again what is done gives `()`. What the tower saw itself is in `reports.py`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from domain.errors import Rejection
 from domain.layouts import commands as c
@@ -22,7 +22,7 @@ from domain.layouts.guards import (
     slot_profiles,
 )
 from domain.layouts.labels import labels_for
-from domain.layouts.reports import Reported, recover_container, report, sweep
+from domain.layouts.reports import Reported, lost_with, recover_container, report, sweep
 from domain.layouts.state import (
     Layout,
     Layouts,
@@ -37,7 +37,7 @@ Asked = c.LayoutCreate | c.LayoutRemove | c.PaneRemove | c.PaneRecreate | c.Pane
 LayoutRequest = Asked | Reported
 
 
-def decide(command: Command[LayoutRequest], state: Layouts, containers: Iterable[str]) -> tuple[Event, ...]:
+def decide(command: Command[LayoutRequest], state: Layouts, containers: Container[str]) -> tuple[Event, ...]:
     """The events of one command on this state. Raises `Rejection`."""
     request, facts = command.request, command.facts
     match request:
@@ -60,11 +60,17 @@ def decide(command: Command[LayoutRequest], state: Layouts, containers: Iterable
     return (*events, *_layout_changes(state, events))
 
 
+def lose_containers(container_ids: Iterable[str], state: Layouts) -> tuple[Event, ...]:
+    """The live panes of containers that are gone vanish with them, and their layouts follow."""
+    events = tuple(event for container_id in sorted(container_ids) for event in lost_with(container_id, state))
+    return (*events, *_layout_changes(state, events))
+
+
 # --- asked by people and tools -------------------------------------------------------------------------------------
 
 
 def create_layout(
-    request: c.LayoutCreate, facts: Facts, state: Layouts, containers: Iterable[str]
+    request: c.LayoutCreate, facts: Facts, state: Layouts, containers: Container[str]
 ) -> tuple[Event, ...]:
     if replayed(request, state) is not None:
         return ()

@@ -138,6 +138,14 @@ def recover_container(request: c.ContainerRecover, facts: Facts, state: Layouts)
     return tuple(events)
 
 
+def lost_with(container_id: str, state: Layouts) -> tuple[Event, ...]:
+    """Every live pane of a container that is gone."""
+    layouts = (state.layouts[layout_id] for layout_id in sorted(state.open_layouts))
+    here = (layout.layout_id for layout in layouts if layout.container_id == container_id)
+    panes = (pane for layout_id in here for pane in state.panes_of(layout_id))
+    return tuple(moved(pane, PaneState.FAILED, Stage.PANE_VANISHED, "container gone") for pane in panes if pane.live)
+
+
 def _stale(pane: Pane, facts: Facts) -> bool:
     return (
         pane.state is PaneState.CREATING

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from adapters.system import SystemIds
 from domain import tower
+from domain.containers import knowing
 from domain.layouts.state import CAPACITY
 from domain.messages import Command, Event
 from domain.tower import Tower
@@ -55,7 +56,7 @@ def _bytes_a_layout(layouts: int) -> float:
 def _events_of_one(container_id: str) -> list[Event]:
     at = datetime.now(UTC)
     ids = SystemIds()
-    state = Tower(containers=frozenset({container_id}))
+    state = Tower(containers=knowing((container_id,)))
     events: list[Event] = []
 
     def do(step: Step) -> None:

@@ -13,6 +13,13 @@ from typing import Any, Final
 from uuid import UUID, uuid5
 
 from domain import catalogue
+from domain.containers import (
+    ContainerGone,
+    ContainerRegistered,
+    ContainerScanned,
+    ContainerScanRequested,
+    UnmanagedPane,
+)
 from domain.envelope import Envelope, encode, encode_data
 from domain.layouts import events as e
 from domain.layouts.events import PaneState, Stage
@@ -27,6 +34,8 @@ COMMAND: Final = "019b7c3f-5c00-7000-8000-000000000001"
 LAYOUT: Final = "019b7c3f-5c00-7000-8000-000000000002"
 PANE: Final = "019b7c3f-5c00-7000-8000-000000000003"
 SUCCESSOR: Final = "019b7c3f-5c00-7000-8000-000000000004"
+SCAN: Final = "019b7c3f-5c00-7000-8000-000000000006"
+CONTAINER: Final = "4b825dc642cb6eb9a060e54bf8d69288fbee49046b825dc642cb6eb9a060e54b"
 AGENT: Final = "019b7c3f-5c00-7000-8000-000000000005"
 DIGEST: Final = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
@@ -72,6 +81,35 @@ EXAMPLES: Final[tuple[Event, ...]] = (
     e.PaneRemoved(**THIS, tmux_pane_id="%12"),
     e.PaneCleanupFailed(**THIS, stage=Stage.TMUX_KILL, reason="no answer"),
     e.PaneRecreated(pane_id=SUCCESSOR, layout_id=LAYOUT, predecessor_id=PANE, chain_depth=1, idempotency_key="second"),
+    ContainerScanRequested(scan_id=SCAN),
+    ContainerRegistered(
+        container_id=CONTAINER,
+        name="bench-1",
+        image="bench:local",
+        running=True,
+        uid=1000,
+        user="dev",
+        tmux_socket="/tmp/tmux-1000/default",
+        bench_dir="/run/agenttower",
+    ),
+    ContainerGone(container_id=CONTAINER, name="bench-1"),
+    ContainerScanned(
+        scan_id=SCAN,
+        container_ids=(CONTAINER, "host"),
+        unmanaged=(
+            UnmanagedPane(
+                container_id=CONTAINER,
+                tmux_pane_id="%7",
+                session_name="dev",
+                window_index=1,
+                pane_index=0,
+                pid=77,
+                command="vim",
+                title="notes",
+            ),
+        ),
+        reason="container bench-2: paused",
+    ),
     NodeClaimed(node="local", instance=AGENT, pid=4242, host="tower-1"),
     CommandRejected(
         command_id=COMMAND,

@@ -16,14 +16,11 @@ from jsonschema import Draft202012Validator, FormatChecker
 
 from adapters.http.documents import EXAMPLES, POSTED
 from adapters.schemas.files import FOLDER, differences, write
-from domain import catalogue, tower
-from domain.envelope import Envelope, encode, encode_data
+from domain import catalogue
 from domain.errors import DETAILS, Rejection
-from domain.layouts import commands as c
-from domain.messages import HOST, TOWER, Command, Facts, PaneSlot, Request, Template
-from domain.node import CommandRejected, NodeClaim
-from domain.tower import Tower
+from domain.messages import HOST, Request
 from handlers import wire
+from tests.contract.record import SAMPLES
 
 ROOT = FOLDER.parent
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -111,65 +108,9 @@ def test_what_the_decoder_refuses_the_schema_refuses(payload: dict[str, Any]) ->
 
 
 def history() -> Iterator[dict[str, Any]]:
-    """The recorded form of every event of a story: a layout is made, comes up, breaks, is repaired and removed."""
-    state, count = Tower(), 0
-    template = Template(name="two", panes=(PaneSlot(role="master", capability="plan", label="m{n}"),) * 2)
-
-    def facts(*ids: str) -> Facts:
-        return Facts(at=AT, ids=ids, templates={"two": template}, profiles={"shell": "digest"})
-
-    def recorded(request: Request, *ids: str, origin: str = TOWER) -> Iterator[dict[str, Any]]:
-        nonlocal state, count
-        command = Command(id=COMMAND_ID, origin=origin, request=request, facts=facts(*ids))
-        try:
-            events = tower.decide(command, state)
-        except Rejection as refusal:
-            rejected = CommandRejected(
-                command_id=COMMAND_ID,
-                noun="pane",
-                verb="remove",
-                code=refusal.code,
-                message=refusal.message,
-                details=refusal.details,
-            )
-            events = (rejected,)
-        assert events, request
-        for event in events:
-            entry = catalogue.event_type(event)
-            envelope = Envelope(
-                id=COMMAND_ID,
-                source="/tower/local",
-                type=entry.wire_name,
-                subject=catalogue.aggregate_id(event),
-                time=AT,
-                node="local",
-                kind=entry.kind,
-                sequence=tower.next_sequence(state, event),
-                actor=origin,
-                commandid=COMMAND_ID,
-                correlationid=COMMAND_ID,
-                data=encode_data(event),
-            )
-            state = tower.evolve(state, event)
-            yield json.loads(encode(envelope))
-
-    create = c.LayoutCreate(container_id=HOST, template_name="two", tmux_session_name="s", idempotency_key="k")
-    yield from recorded(NodeClaim(node="local", instance="i", pid=1, host="h"))
-    yield from recorded(create, "L", "a", "b", origin=HOST)
-    for pane_id in ("a", "b"):
-        yield from recorded(c.PaneRecordSpawned(pane_id=pane_id, tmux_pane_id="%1", tmux_pane_index=0, pid=7))
-    yield from recorded(c.PaneRecordLaunchSettled(pane_id="a", elapsed_ms=500))
-    yield from recorded(c.PaneRecordLaunchExited(pane_id="b", elapsed_ms=5, exit_code=1))
-    yield from recorded(c.PaneRegister(pane_id="a"), "agent-a")
-    yield from recorded(c.PaneRegister(pane_id="b"), "agent-b")
-    yield from recorded(c.PaneRecordLogAttached(pane_id="a", path="panes/a.log"))
-    yield from recorded(c.PaneRecordLogFailed(pane_id="b", reason="no space"))
-    yield from recorded(c.PaneRecordExited(pane_id="a", signal=9))
-    yield from recorded(c.ContainerRecover(container_id=HOST, present_pane_ids=("b",)))
-    yield from recorded(c.PaneRecreate(predecessor_pane_id="a"), "a2", origin=HOST)
-    yield from recorded(c.PaneRemove(pane_id="b"), origin=HOST)
-    yield from recorded(c.PaneRecordCleanupFailed(pane_id="b", reason="tmux is gone"))
-    yield from recorded(c.PaneRemove(pane_id="nobody"), origin=HOST)
+    """The recorded form of an event of each type."""
+    for sample in sorted(SAMPLES.glob("*/*.json")):
+        yield json.loads(sample.read_bytes())
 
 
 def test_what_is_recorded_matches_the_schema_of_its_type() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from domain.containers import knowing
 from domain.messages import HOST
 from domain.tower import Tower as State
 from handlers.ledger import Ledger
@@ -61,7 +62,7 @@ class World:
         self.taken: set[int] = set()
         self.request_door = RequestDoor()
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.model = Model(Ledger(tower=State(containers=frozenset(self.servers))), self.report)
+        self.model = Model(Ledger(tower=State(containers=knowing(self.servers))), self.report)
         self.stream.appended.append(self.model.appended)
         self.crowded = random.random() < 0.05
         self.template = "solo" if self.crowded else None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from domain import tower
+from domain.containers import knowing
 from domain.errors import Rejection
 from domain.messages import HOST, Command, Event, Facts, Request
 from domain.tower import Tower
@@ -77,7 +78,7 @@ class Happened:
 
 
 def given(*events: Event, containers: Iterable[str] = (HOST,)) -> History:
-    return History((), Tower(containers=frozenset(containers))).and_given(*events)
+    return History((), Tower(containers=knowing(containers))).and_given(*events)
 
 
 def fold(events: Iterable[Event], state: Tower) -> Tower:

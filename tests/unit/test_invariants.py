@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from domain import tower
+from domain.containers import knowing
 from domain.errors import Rejection
 from domain.layouts import commands as c
 from domain.messages import HOST, TOWER, Command, Event, Request
@@ -53,7 +54,7 @@ class Node(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.state = Tower(containers=frozenset(CONTAINERS))
+        self.state = Tower(containers=knowing(CONTAINERS))
         self.books = Books()
         self.events: list[Event] = []
         self.ids = 0
@@ -261,7 +262,7 @@ class Node(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """L8, at eight cuts of the history: the state read back from a snapshot and the tail."""
-        empty = Tower(containers=frozenset(CONTAINERS))
+        empty = Tower(containers=knowing(CONTAINERS))
         cuts = sorted({len(self.events) * part // 8 for part in range(9)})
         for start, end in zip([0, *cuts], cuts, strict=False):
             empty = fold(self.events[start:end], empty)

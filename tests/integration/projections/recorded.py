@@ -8,6 +8,7 @@ from random import Random
 import msgspec
 
 from domain import catalogue, tower
+from domain.containers import knowing
 from domain.envelope import Envelope, Stored, encode, encode_data, subject_of
 from domain.errors import Rejection
 from domain.layouts import commands as c
@@ -91,7 +92,7 @@ class ListLog:
 
 def random_history(seed: int, commands: int) -> tuple[list[Stored], Tower]:
     """What a tower records of random commands, refusals included, and its state afterwards."""
-    random, state, entries = Random(seed), Tower(containers=frozenset({HOST, b.BENCH})), list[Stored]()
+    random, state, entries = Random(seed), Tower(containers=knowing((HOST, b.BENCH))), list[Stored]()
     for number in range(commands):
         facts = b.facts(*(f"{number:04}-{n}" for n in range(6)), after=timedelta(seconds=number))
         request = _random_request(random, state)
