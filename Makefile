@@ -42,8 +42,8 @@ faults: .venv tmux ## real parts killed, full, gone and fed with garbage, at eve
 	@$(BIN)/pytest -n $(JOBS) -m 'faults or not faults' tests/faults $(ARGS)
 
 .PHONY: soak
-soak: .venv tmux ## random work and random kills for MINUTES=10; SEED=7 does the same again
-	@$(BIN)/python -m tests.faults.soak $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
+soak: .venv tmux ## random work and random kills for MINUTES=10 or OPERATIONS=2000; SEED=7 does the same again
+	@$(BIN)/python -m tests.faults.soak $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(OPERATIONS),--operations $(OPERATIONS)) $(ARGS)
 
 .PHONY: bench
 bench: .venv ## measure speed on this machine; installs the libraries that we compare with

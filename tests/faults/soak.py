@@ -1,7 +1,9 @@
 """`python -m tests.faults.soak --minutes 10 --seed 7`: random work on a real tmux while its parts are killed at random.
 
+`--operations 2000` instead of a time: commands, and kills of processes, panes, tmux servers, brokers and towers.
+
 Every turn is a handful of commands with one disturbance, after which the tower must come to rest. Read models, tmux
-and the replayed log are compared every few turns and at the end. For the last third of the time the tower itself is
+and the replayed log are compared every few turns and at the end. For the last third the tower itself is
 left alone, so that its memory, files, threads and child processes can be seen to be flat.
 """
 
@@ -13,6 +15,7 @@ import signal
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -68,14 +71,19 @@ class Soak:
         self.turns = 0
         self._rng = rng
 
-    async def run(self, until_s: float, kills: tuple[str, ...]) -> None:
-        """Turns until then; the tower runs afterwards."""
-        while time.monotonic() < until_s:
+    @property
+    def operations(self) -> int:
+        """Commands that were answered, and disturbances."""
+        return sum(self.done.values()) + sum(count for what, count in self.kills.items() if what != "nothing")
+
+    async def run(self, over: Callable[["Soak"], bool], kills: tuple[str, ...]) -> None:
+        """Turns until it is over; the tower runs afterwards."""
+        while not over(self):
             if not self.child.alive:
                 await self.child.start()
             async with driving(self.child, self.book) as driver:
                 alive = True
-                while alive and time.monotonic() < until_s:
+                while alive and not over(self):
                     alive = await self._turn(driver, self._rng.choice(kills))
             if not self.child.alive:
                 await self.child.kill()
@@ -141,13 +149,25 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-async def soak(minutes: float, seed: int) -> bool:
-    say(f"soak of {minutes:g} min, seed {seed}")
+async def soak(minutes: float, operations: int | None, seed: int) -> bool:
+    say(
+        f"soak of {minutes:g} min, seed {seed}"
+        if operations is None
+        else f"soak of {operations} operations, seed {seed}"
+    )
     started = time.monotonic()
+
+    def done(share: float) -> Callable[[Soak], bool]:
+        if operations is None:
+            ends = started + minutes * 60 * share
+            return lambda _turns: time.monotonic() >= ends
+        enough = operations * share
+        return lambda turns: turns.operations >= enough
+
     async with Child() as child:
         turns = Soak(child, random.Random(seed))
-        await turns.run(started + minutes * 40, KILLS + TOWER_KILLS)
-        await turns.run(started + minutes * 60, KILLS)
+        await turns.run(done(2 / 3), KILLS + TOWER_KILLS)
+        await turns.run(done(1), KILLS)
         async with driving(child, turns.book) as driver:
             state = await check(driver)
             events = await driver.position()
@@ -163,7 +183,8 @@ async def soak(minutes: float, seed: int) -> bool:
 
 
 def _report(turns: Soak, steady: list[Sample], events: int, panes: int, starts: int, took_s: float) -> None:
-    say(f"{turns.turns} turns in {took_s:.0f} s, {len(turns.book.sent)} commands, {events} events, {panes} panes made")
+    made = f"{turns.operations} operations, {len(turns.book.sent)} commands, {events} events, {panes} panes made"
+    say(f"{turns.turns} turns in {took_s:.0f} s, {made}")
     say("disturbed: " + ", ".join(f"{what} {count}" for what, count in sorted(turns.kills.items())))
     say("answered: " + ", ".join(f"{what} {count}" for what, count in sorted(turns.done.items())))
     say(f"tower starts: {starts}; node {NODE}")
@@ -179,10 +200,11 @@ def _report(turns: Soak, steady: list[Sample], events: int, panes: int, starts: 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.soak")
     parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--operations", type=int, help="instead of a time")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     options = parser.parse_args()
     configure_logging(json=True, node=NODE)
-    return 0 if asyncio.run(soak(options.minutes, options.seed)) else 1
+    return 0 if asyncio.run(soak(options.minutes, options.operations, options.seed)) else 1
 
 
 if __name__ == "__main__":
