@@ -59,7 +59,7 @@ def operator_user(node: str, password: str) -> BrokerUser:
     return BrokerUser(
         name=OPERATOR_USER,
         password=password,
-        publish=("tower.cmd.*.host.>", "tower.req.*.host.>", *reading_rights(node)),
+        publish=("tower.cmd.*.host.>", "tower.req.*.host.>", "tower.rpc.*.host.>", *reading_rights(node)),
         subscribe=(">",),
     )
 
@@ -87,7 +87,7 @@ def container_user(node: str, container_id: str, password: str) -> BrokerUser:
     return BrokerUser(
         name=container_id,
         password=password,
-        publish=(f"tower.cmd.{node}.{container_id}.>", f"tower.req.{node}.{container_id}.>"),
+        publish=tuple(f"tower.{door}.{node}.{container_id}.>" for door in ("cmd", "req", "rpc")),
         subscribe=(f"_INBOX.{container_id}.>", f"tower.out.{node}.{container_id}.>"),
         account=PEERS_ACCOUNT,
     )
@@ -112,12 +112,13 @@ def _users(users: Sequence[BrokerUser]) -> list[dict[str, Any]]:
 
 def _accounts(node: str, users: Sequence[BrokerUser]) -> dict[str, Any]:
     peers = [user for user in users if user.account == PEERS_ACCOUNT]
-    services = ("tower.cmd", "tower.req")
     imports = [
         {kind: {"account": TOWER_ACCOUNT, "subject": subject}}
         for peer in peers
         for kind, subject in (
-            *(("service", f"{door}.{node}.{peer.name}.*.*") for door in services),
+            *(("service", f"tower.{door}.{node}.{peer.name}.*.*") for door in ("cmd", "req")),
+            # Names of one or two words follow.
+            ("service", f"tower.rpc.{node}.{peer.name}.>"),
             ("stream", f"_INBOX.{peer.name}.>"),
             ("stream", f"tower.out.{node}.{peer.name}.>"),
         )
@@ -127,7 +128,7 @@ def _accounts(node: str, users: Sequence[BrokerUser]) -> dict[str, Any]:
             "jetstream": "enabled",
             "users": _users([user for user in users if user.account == TOWER_ACCOUNT]),
             "exports": [
-                *({"service": f"{door}.{node}.>"} for door in services),
+                *({"service": f"tower.{door}.{node}.>"} for door in ("cmd", "req", "rpc")),
                 {"stream": "_INBOX.>"},
                 {"stream": f"tower.out.{node}.>"},
             ],

@@ -50,6 +50,11 @@ def request_subject(node: str, origin: str, noun: str, verb: str) -> str:
     return f"tower.req.{node}.{checked_token(origin)}.{checked_token(noun)}.{checked_token(verb)}"
 
 
+def rpc_subject(node: str, origin: str, method: str) -> str:
+    """A method of the predecessor's; its name may hold dots."""
+    return f"tower.rpc.{node}.{checked_token(origin)}.{'.'.join(map(checked_token, method.split('.')))}"
+
+
 def outcome_subject(node: str, origin: str, command_id: str) -> str:
     return f"tower.out.{node}.{checked_token(origin)}.{checked_token(command_id)}"
 
@@ -72,3 +77,16 @@ def addressed(subject: str) -> Addressed | None:
     if len(tokens) != 6 or tokens[0] != "tower" or tokens[1] not in ("cmd", "req"):
         return None
     return Addressed(tokens[3], tokens[4], tokens[5])
+
+
+class Called(NamedTuple):
+    """Who calls which method, as in `Addressed`; the method is not checked."""
+
+    origin: str
+    method: str
+
+
+def called(subject: str) -> Called | None:
+    """`tower.rpc.{node}.{origin}.{method}` taken apart; None for any other subject."""
+    tokens = subject.split(".", 4)
+    return Called(tokens[3], tokens[4]) if len(tokens) == 5 and tokens[:2] == ["tower", "rpc"] else None

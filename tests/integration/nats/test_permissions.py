@@ -92,9 +92,11 @@ async def test_the_operator_commands_as_host_and_reads_all(
     operator = await permissions_of(server_config.OPERATOR_USER, broker, connected, tower_nats)
     for subject in ("tower.cmd.local.host.layout.create", "tower.req.local.host.layout.create", "tower.req.b.host.a.b"):
         assert await operator.may_publish(subject)
+    assert await operator.may_publish("tower.rpc.local.host.app.managed_layout_list")
     for subject in (
         f"tower.cmd.local.{CONTAINER}.layout.create",
         "tower.req.local.tower.layout.create",
+        f"tower.rpc.local.{CONTAINER}.managed.layout.list",
         "tower.evt.local.pane.a.created",
         "tower.out.local.host.id",
         "tower.timer.local.x",
@@ -143,11 +145,14 @@ async def test_readers_use_the_reading_part_of_the_jetstream_api(
 async def test_a_container_sees_and_touches_its_own_only(container: Permissions) -> None:
     assert await container.may_publish(f"tower.cmd.local.{CONTAINER}.layout.create")
     assert await container.may_publish(f"tower.req.local.{CONTAINER}.layout.create")
+    assert await container.may_publish(f"tower.rpc.local.{CONTAINER}.managed.layout.list")
     for subject in (
         "tower.cmd.local.host.layout.create",
         "tower.req.local.host.layout.create",
         f"tower.cmd.local.{OTHER}.layout.create",
         f"tower.req.local.{OTHER}.layout.create",
+        "tower.rpc.local.host.app.managed_layout_list",
+        f"tower.rpc.local.{OTHER}.managed.layout.list",
         f"tower.cmd.other.{CONTAINER}.layout.create",
         "tower.evt.local.pane.a.created",
         f"tower.out.local.{CONTAINER}.id",
