@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -24,16 +24,18 @@ from adapters.system import SystemClock, SystemIds
 from adapters.telemetry import Metrics, Traces
 from adapters.tmux.address import Address
 from adapters.tmux.terminals import TmuxTerminals
+from domain.containers import ContainerFacts
 from domain.layouts.commands import PaneSweep
 from handlers.asking import Asker
 from handlers.effects.follow_ups import FollowUps
+from handlers.effects.scanning import Scanning
 from handlers.effects.spawning import Spawning
 from handlers.effects.stages import LogPaths, Stages
 from handlers.effects.sweeping import Sweeping
 from handlers.effects.watching import Watching
 from handlers.facts import FactFinder
 from handlers.inbox import Inbox
-from handlers.ports import LogError
+from handlers.ports import LogError, NoContainerEngine
 from handlers.recovery import Recovery
 from handlers.writer import Writer
 
@@ -85,6 +87,13 @@ class Parts:
         return task
 
 
+class NoContainers:
+    """The `ContainerEngine` port of a machine without one."""
+
+    async def scan(self) -> Sequence[ContainerFacts]:
+        raise NoContainerEngine("no container engine is installed")
+
+
 class Engine:
     """The active half of a tower: writer, effects, doors."""
 
@@ -99,13 +108,8 @@ class Engine:
         self.asker = Asker(self.inbox, ids)
         self._follow_ups = follow_ups = armed(FollowUps(self.inbox))
         profiles, vault = BuiltInProfiles(), armed(FileVault(home / "private"))
-        stages = Stages(
-            follow_ups=follow_ups,
-            clock=clock,
-            profiles=profiles,
-            vault=vault,
-            log_paths=LogPaths(str(home / "logs" / "panes")),
-        )
+        logs = LogPaths(str(home / "logs" / "panes"))
+        stages = Stages(follow_ups=follow_ups, clock=clock, profiles=profiles, vault=vault, log_paths=logs)
         self.spawning = armed(
             Spawning(
                 terminals=terminals,
@@ -116,6 +120,15 @@ class Engine:
             )
         )
         self._watching = Watching(terminals=terminals, follow_ups=follow_ups, clock=clock)
+        self._scanning = armed(
+            Scanning(
+                engine=armed(NoContainers()),
+                terminals=terminals,
+                follow_ups=follow_ups,
+                instance=self.instance,
+                state=lambda: self.writer.ledger.tower,
+            )
+        )
         outcomes = armed(InboxOutcomes(connections.answers, node))
         self.writer = armed(
             Writer(
@@ -130,7 +143,7 @@ class Engine:
                 snapshot_store=armed(FileSnapshots(home / "nodes" / node)),
                 clock=clock,
                 ids=ids,
-                observers=(follow_ups, self.spawning, self._watching, metrics, Traces()),
+                observers=(follow_ups, self.spawning, self._watching, self._scanning, metrics, Traces()),
                 meters=(metrics,),
             )
         )
@@ -149,22 +162,25 @@ class Engine:
         self._clock = clock
         self._metrics = metrics
         metrics.follow_effect("spawning", lambda: self.spawning.jobs_open)
+        metrics.follow_effect("scanning", lambda: self._scanning.scans_open)
         self._request_door = armed(RequestDoor(connections.tower, node, self.inbox, outcomes))
         self._durable_door = armed(DurableDoor(connections.tower, node, self.inbox))
         pong = Pong(pid=os.getpid(), host=socket.gethostname(), node=node, started_at=clock.now())
         self._ping_door = armed(PingDoor(connections.tower, connections.answers, pong))
 
     async def start(self, parts: Parts) -> None:
-        """State in memory, claim, recovery, effects."""
+        """State in memory, claim, containers, recovery, effects."""
         await self.writer.recover()
         await self.writer.claim(os.getpid(), socket.gethostname())
         await self._ping_door.open()
         self._writing = parts.own(self.writer.run(), "writer")
+        await self._scanning.look_at_start()
         unreachable = await self._recovery.run()
         self._metrics.holds(self.writer.ledger.tower, self.writer.ledger.position)
         self.spawning.start(self.writer.ledger.tower)
         self._watching.start(self.writer.ledger.tower)
-        for part in (self.spawning, self._watching, self._sweeping):
+        self._scanning.start(self.writer.ledger.tower)
+        for part in (self.spawning, self._watching, self._scanning, self._sweeping):
             parts.own(part.run(), type(part).__name__.lower())
         if unreachable:
             parts.own(self._recovery.retry(unreachable), "recovery")

@@ -83,6 +83,7 @@ REQUESTS: Final = (
     RequestType(name="pane.record_cleanup_failed", request=lc.PaneRecordCleanupFailed, internal=True),
     RequestType(name="pane.sweep", request=lc.PaneSweep, internal=True),
     RequestType(name="container.scan", request=dc.ContainerScan),
+    RequestType(name="container.record_found", request=dc.ContainerRecordFound, internal=True),
     RequestType(name="container.record_scan", request=dc.ContainerRecordScan, internal=True),
     RequestType(name="container.recover", request=lc.ContainerRecover, internal=True),
     RequestType(name="node.claim", request=node.NodeClaim, internal=True),

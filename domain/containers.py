@@ -1,17 +1,20 @@
 """The containers registry: which bench containers the engine has, and what a scan found in them.
 
 A scan is asked for, done by an effect, and recorded: `container.scan` -> `container.scan_requested`, then
-`container.record_scan` -> `container.registered`, `container.gone`, `container.scanned`. The machine itself is `host`,
-known without a scan.
+`container.record_found` -> `container.registered`, `container.gone`, then `container.record_scan` ->
+`container.scanned`. The machine itself is `host`, known without a scan.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from immutables import Map
 
-from domain.messages import HOST, Event, Facts, Request
+from domain.messages import HOST, ORIGIN_PATTERN, Event, Facts, Request
+
+CHANGES_AT_ONCE: Final = 400
+"""Changes of the registry in one decision, at most; what is more waits for the next record of what was found."""
 
 # --- what is asked -------------------------------------------------------------------------------------------------
 
@@ -51,14 +54,20 @@ class UnmanagedPane(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     title: str
 
 
-class ContainerRecordScan(Request, frozen=True):
-    """What a scan found. `containers` is None when the engine could not be asked: nothing is known then.
+class ContainerRecordFound(Request, frozen=True):
+    """Every container that the engine knows, stopped ones included: one that is not among them is gone."""
 
-    `scan_id` is None for the scan of a start, which nobody asked for. `reason` says what could not be looked at.
+    containers: tuple[ContainerFacts, ...]
+
+
+class ContainerRecordScan(Request, frozen=True):
+    """The end of a requested scan. `listed`: the containers whose panes were listed, `unmanaged` among them.
+
+    `reason` says what could not be looked at.
     """
 
-    scan_id: str | None = None
-    containers: tuple[ContainerFacts, ...] | None = None
+    scan_id: str
+    listed: tuple[str, ...] = ()
     unmanaged: tuple[UnmanagedPane, ...] = ()
     reason: str | None = None
 
@@ -91,10 +100,13 @@ class ContainerGone(Event, frozen=True):
 
 
 class ContainerScanned(Event, frozen=True):
-    """The end of a requested scan. `container_ids` are the registered ones after it."""
+    """The end of a requested scan. `container_ids` are the registered ones after it, `listed` those of them whose tmux
+    panes were listed: `unmanaged` are all panes there that are not the tower's. `reason`: what could not be looked at.
+    """
 
     scan_id: str
     container_ids: tuple[str, ...]
+    listed: tuple[str, ...]
     unmanaged: tuple[UnmanagedPane, ...]
     reason: str | None = None
 
@@ -136,32 +148,39 @@ def scan(facts: Facts) -> tuple[Event, ...]:
     return (ContainerScanRequested(scan_id=facts.ids[0]),)
 
 
+def record_found(request: ContainerRecordFound, state: Containers) -> tuple[Event, ...]:
+    """What changed, `CHANGES_AT_ONCE` at most: new and changed containers first. An id that is none is passed over."""
+    found = {each.container_id: each for each in request.containers if _is_container_id(each.container_id)}
+    changed = [
+        ContainerRegistered(**_fields(each))
+        for container_id, each in found.items()
+        if state.known.get(container_id) != each
+    ]
+    gone = [
+        ContainerGone(container_id=container_id, name=known.name)
+        for container_id, known in sorted(state.known.items())
+        if container_id not in found and container_id != HOST
+    ]
+    return tuple([*changed, *gone][:CHANGES_AT_ONCE])
+
+
 def record_scan(request: ContainerRecordScan, state: Containers) -> tuple[Event, ...]:
-    """What changed; nothing for a scan that was recorded before."""
-    asked = request.scan_id is not None
-    if asked and request.scan_id not in state.open_scans:
+    """Nothing for a scan that nobody asked for or that was recorded before. A container that went meanwhile is left
+    out."""
+    if request.scan_id not in state.open_scans:
         return ()
-    changes: list[Event] = []
-    if request.containers is not None:
-        found = {each.container_id: each for each in request.containers if each.container_id != HOST}
-        for container_id, each in found.items():
-            if state.known.get(container_id) != each:
-                changes.append(ContainerRegistered(**_fields(each)))
-        for container_id, known in sorted(state.known.items()):
-            if container_id not in found and container_id != HOST:
-                changes.append(ContainerGone(container_id=container_id, name=known.name))
-    if request.scan_id is None:
-        return tuple(changes)
-    after = state
-    for change in changes:
-        after = evolve(after, change)
     scanned = ContainerScanned(
         scan_id=request.scan_id,
-        container_ids=tuple(sorted(after.known)),
-        unmanaged=request.unmanaged,
+        container_ids=tuple(sorted(state.known)),
+        listed=tuple(each for each in request.listed if each in state.known),
+        unmanaged=tuple(pane for pane in request.unmanaged if pane.container_id in state.known),
         reason=request.reason,
     )
-    return (*changes, scanned)
+    return (scanned,)
+
+
+def _is_container_id(text: str) -> bool:
+    return text != HOST and ORIGIN_PATTERN.match(text) is not None
 
 
 def _fields(container: ContainerFacts | ContainerRegistered) -> dict[str, Any]:

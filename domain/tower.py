@@ -14,7 +14,14 @@ from domain import agents as registry
 from domain import catalogue
 from domain import containers as containers_registry
 from domain.agents import Agents
-from domain.containers import ContainerGone, ContainerRecordScan, Containers, ContainerScan, ContainerScanRequested
+from domain.containers import (
+    ContainerGone,
+    ContainerRecordFound,
+    ContainerRecordScan,
+    Containers,
+    ContainerScan,
+    ContainerScanRequested,
+)
 from domain.errors import Rejection
 from domain.layouts import commands as lc
 from domain.layouts import decide as layouts_decide
@@ -42,17 +49,27 @@ def decide(command: Command[Request], state: Tower) -> tuple[Event, ...]:
             return (NodeClaimed(node=claim.node, instance=claim.instance, pid=claim.pid, host=claim.host),)
         case ContainerScan():
             return containers_registry.scan(command.facts)
+        case ContainerRecordFound() as found:
+            return _record_found(found, state)
         case ContainerRecordScan() as scan:
-            changes = containers_registry.record_scan(scan, state.containers)
-            gone = {change.container_id for change in changes if isinstance(change, ContainerGone)}
-            return (*changes, *layouts_decide.lose_containers(gone, state.layouts))
+            return containers_registry.record_scan(scan, state.containers)
         case _:
             routed = cast(Command[layouts_decide.LayoutRequest], command)
             return layouts_decide.decide(routed, state.layouts, state.containers.known)
 
 
+def _record_found(found: ContainerRecordFound, state: Tower) -> tuple[Event, ...]:
+    """What changed, with the panes that are lost by it. A container is gone with the last of its panes."""
+    changes = containers_registry.record_found(found, state.containers)
+    gone = {change.container_id for change in changes if isinstance(change, ContainerGone)}
+    lost, emptied = layouts_decide.lose_containers(gone, state.layouts)
+    kept = (change for change in changes if not isinstance(change, ContainerGone) or change.container_id in emptied)
+    return (*kept, *lost)
+
+
 def evolve(state: Tower, event: Event) -> Tower:
     """The state after an event. Total: odd history changes nothing."""
+    key = catalogue.aggregate_key(event)
     match event:
         case CommandRejected():
             return state
@@ -63,11 +80,10 @@ def evolve(state: Tower, event: Event) -> Tower:
                 "layouts": layouts_state.evolve(state.layouts, event),
                 "agents": registry.evolve(state.agents, event),
             }
-        case _ if catalogue.aggregate_key(event)[0] == "container":
+        case _ if key[0] == "container":
             changed = {"containers": containers_registry.evolve(state.containers, event)}
         case _:
             changed = {"layouts": layouts_state.evolve(state.layouts, event)}
-    key = catalogue.aggregate_key(event)
     return msgspec.structs.replace(
         state, sequences=state.sequences.set(key, state.sequences.get(key, 0) + 1), **changed
     )

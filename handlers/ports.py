@@ -233,11 +233,15 @@ class ContainersUnreachable(Exception):
     """The container engine gave no answer: says why. Nothing is known."""
 
 
+class NoContainerEngine(ContainersUnreachable):
+    """No engine is installed here. That says nothing of containers which were known: they are not gone."""
+
+
 class ContainerEngine(Protocol):
     """The engine that runs bench containers (docker, podman)."""
 
     async def scan(self) -> Sequence[ContainerFacts]:
-        """Every container it knows, stopped ones included; none where no engine is installed. Bounded in time.
+        """Every container it knows, stopped ones included: one that is left out is gone, and its panes with it.
 
         Raises `ContainersUnreachable`.
         """

@@ -1,7 +1,8 @@
 """Recovery at start, before commands are taken: what stands in tmux is reattached, what is gone is failed.
 
-Each container that ever had a layout is listed once, all at the same time. One that cannot be listed is left as it is,
-and is tried again while the tower runs. What a removed pane left behind (a crash before its kill) is killed here.
+Each registered container that ever had a layout is listed once, all at the same time. One that cannot be listed is left
+as it is, and is tried again while the tower runs. What a removed pane left behind (a crash before its kill) is killed
+here.
 """
 
 import asyncio
@@ -46,7 +47,7 @@ class Recovery:
 
     async def run(self) -> frozenset[str]:
         """Recover every container; the ids of those that could not be listed."""
-        container_ids = containers_with_layouts(self._state().layouts)
+        container_ids = containers_with_layouts(self._state())
         recovered = await asyncio.gather(*(self._recover(container_id) for container_id in container_ids))
         return frozenset(each for each, done in zip(container_ids, recovered, strict=True) if not done)
 
@@ -54,12 +55,14 @@ class Recovery:
         """Try the unreachable ones again until each was listed."""
         while container_ids:
             await self._clock.sleep(RETRY_S)
-            recovered = {each: await self._recover(each) for each in sorted(container_ids)}
+            # One that went for good meanwhile has nothing left to recover.
+            standing = sorted(container_ids & frozenset(containers_with_layouts(self._state())))
+            recovered = {each: await self._recover(each) for each in standing}
             container_ids = frozenset(each for each, done in recovered.items() if not done)
 
     async def _recover(self, container_id: str) -> bool:
-        terminal = self._terminals.of(container_id)
         try:
+            terminal = self._terminals.of(container_id)
             async with asyncio.timeout(LIST_S + SECOND_LOOK_S + LIST_S):
                 seen = await self._list(terminal, container_id)
                 await self._kill_remains(terminal, seen)
@@ -94,8 +97,10 @@ class Recovery:
         return seen
 
 
-def containers_with_layouts(layouts: Layouts) -> tuple[str, ...]:
-    return tuple(sorted({layout.container_id for layout in layouts.layouts.values()}))
+def containers_with_layouts(state: Tower) -> tuple[str, ...]:
+    """Registered containers that ever had a layout."""
+    with_layouts = {layout.container_id for layout in state.layouts.layouts.values()}
+    return tuple(sorted(each for each in with_layouts if each in state.containers.known))
 
 
 def panes_in(layouts: Layouts, container_id: str) -> Iterator[Pane]:

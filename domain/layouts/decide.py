@@ -3,13 +3,15 @@
 Doing again what is done gives `()`. What the tower saw itself is in `reports.py`.
 """
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Collection, Container, Sequence
+from typing import Final
 
 from domain.errors import Rejection
 from domain.layouts import commands as c
 from domain.layouts import events as e
 from domain.layouts.guards import (
     check_capacity,
+    check_container_known,
     check_labels_free,
     check_override_names,
     check_recreate_source,
@@ -36,6 +38,9 @@ from domain.messages import Command, Event, Facts, check_identifier
 Asked = c.LayoutCreate | c.LayoutRemove | c.PaneRemove | c.PaneRecreate | c.PanePromote
 LayoutRequest = Asked | Reported
 
+LOST_AT_ONCE: Final = 500
+"""Panes that one decision loses, at most: an append has its limit."""
+
 
 def decide(command: Command[LayoutRequest], state: Layouts, containers: Container[str]) -> tuple[Event, ...]:
     """The events of one command on this state. Raises `Rejection`."""
@@ -48,7 +53,7 @@ def decide(command: Command[LayoutRequest], state: Layouts, containers: Containe
         case c.PaneRemove():
             events = remove_pane(request, state)
         case c.PaneRecreate():
-            events = recreate_pane(request, facts, state)
+            events = recreate_pane(request, facts, state, containers)
         case c.PanePromote():
             raise Rejection("not_implemented", "pane.promote is reserved", reserved_since="FEAT-013")
         case c.PaneSweep():
@@ -60,10 +65,17 @@ def decide(command: Command[LayoutRequest], state: Layouts, containers: Containe
     return (*events, *_layout_changes(state, events))
 
 
-def lose_containers(container_ids: Iterable[str], state: Layouts) -> tuple[Event, ...]:
-    """The live panes of containers that are gone vanish with them, and their layouts follow."""
-    events = tuple(event for container_id in sorted(container_ids) for event in lost_with(container_id, state))
-    return (*events, *_layout_changes(state, events))
+def lose_containers(container_ids: Collection[str], state: Layouts) -> tuple[tuple[Event, ...], frozenset[str]]:
+    """The live panes of containers that are gone vanish with them, and their layouts follow; `LOST_AT_ONCE` panes at
+    most. With the containers that have no live pane after that."""
+    events: list[Event] = []
+    emptied: set[str] = set()
+    for container_id in sorted(container_ids):
+        lost, room = lost_with(container_id, state), LOST_AT_ONCE - len(events)
+        events += lost[:room]
+        if len(lost) <= room:
+            emptied.add(container_id)
+    return (*events, *_layout_changes(state, events)), frozenset(emptied)
 
 
 # --- asked by people and tools -------------------------------------------------------------------------------------
@@ -76,12 +88,7 @@ def create_layout(
         return ()
     check_identifier("tmux_session_name", request.tmux_session_name)
     check_override_names(request)
-    if request.container_id not in containers:
-        raise Rejection(
-            "container_not_found",
-            f"no container {request.container_id} is registered",
-            container_id=request.container_id,
-        )
+    check_container_known(request.container_id, containers)
     template = find_template(request.template_name, facts)
     profiles = slot_profiles(request, template)
     digests = [profile_digest(profile, facts) for profile in profiles]
@@ -163,13 +170,16 @@ def remove_pane(request: c.PaneRemove, state: Layouts) -> tuple[Event, ...]:
     return _removed(pane)
 
 
-def recreate_pane(request: c.PaneRecreate, facts: Facts, state: Layouts) -> tuple[Event, ...]:
+def recreate_pane(
+    request: c.PaneRecreate, facts: Facts, state: Layouts, containers: Container[str]
+) -> tuple[Event, ...]:
     if replayed(request, state) is not None:
         return ()
     if request.launch_command_override is not None:
         check_identifier("launch_command_override", request.launch_command_override)
     source = known_pane(request.predecessor_pane_id, state)
     check_recreate_source(source, state)
+    check_container_known(source.container_id, containers)
     profile = request.launch_command_override or source.launch_profile
     digest = profile_digest(profile, facts)
     layout = state.layouts[source.layout_id]

@@ -1,6 +1,6 @@
 """The guards that layout and pane commands share: each returns what it looked up, or raises its one `Rejection`."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from domain.errors import Rejection
 from domain.layouts import commands as c
@@ -13,6 +13,11 @@ from domain.messages import Facts, Template, check_identifier
 def session_key(name: str) -> str:
     """The name that tmux gives a session: it rewrites `.` and `:`."""
     return name.replace(".", "_").replace(":", "_")
+
+
+def check_container_known(container_id: str, containers: Container[str]) -> None:
+    if container_id not in containers:
+        raise Rejection("container_not_found", f"no container {container_id} is registered", container_id=container_id)
 
 
 def check_recreate_source(source: Pane, state: Layouts) -> None:

@@ -15,7 +15,10 @@ from handlers.inbox import FollowUp, Inbox
 _NAMESPACE: Final = uuid5(NAMESPACE_URL, "agenttower:follow-up")
 
 CAUSES: Final = 10_000
-"""Panes whose latest event is remembered, the ones that changed last."""
+"""Panes and scans whose latest event is remembered, the ones that changed last."""
+
+CAUSING: Final = frozenset({"pane", "container"})
+"""Kinds of aggregates whose events make effects send commands."""
 
 
 def follow_up_id(subject_id: str, step: str) -> str:
@@ -24,7 +27,8 @@ def follow_up_id(subject_id: str, step: str) -> str:
 
 
 class FollowUps:
-    """An observer of the writer: a stage is done because of its pane's latest event, and its command says so."""
+    """An observer of the writer: a stage is done because of its pane's latest event, a scan because of its
+    request, and the command says so."""
 
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
@@ -32,7 +36,7 @@ class FollowUps:
 
     def committed(self, recorded: Sequence[Recorded], state: Tower) -> None:
         for each in recorded:
-            if each.envelope.kind == "pane":
+            if each.envelope.kind in CAUSING:
                 envelope = each.envelope
                 traceparent = envelope.traceparent if isinstance(envelope.traceparent, str) else None
                 self._causes.pop(envelope.subject, None)
@@ -42,25 +46,29 @@ class FollowUps:
 
     def send(self, subject_id: str, step: str, request: Request, *, spontaneous: bool = False) -> None:
         """Send and go on. `spontaneous`: it happened by itself (a death), no event caused it."""
-        none = (None, None, None)
-        event_id, correlation_id, traceparent = none if spontaneous else self._causes.get(subject_id, none)
-        self._inbox.submit(
-            FollowUp(
-                id=follow_up_id(subject_id, step),
-                request=request,
-                causation_id=event_id,
-                correlation_id=correlation_id,
-                traceparent=traceparent,
-            )
-        )
+        self._inbox.submit(self._made(follow_up_id(subject_id, step), request, None if spontaneous else subject_id))
 
-    async def ask(self, subject_id: str, step: str, request: Request) -> dict[str, Any]:
-        """Send and wait for the outcome, after its commit."""
+    async def ask(
+        self, subject_id: str, step: str, request: Request, *, because_of: str | None = None
+    ) -> dict[str, Any]:
+        """Send and wait for the outcome, after its commit. `because_of`: the pane or scan whose event caused it."""
         outcome: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
         def answered(encoded: bytes) -> None:
             if not outcome.done():
                 outcome.set_result(encoded)
 
-        self._inbox.submit(FollowUp(id=follow_up_id(subject_id, step), request=request, on_outcome=answered))
+        made = self._made(follow_up_id(subject_id, step), request, because_of)
+        self._inbox.submit(msgspec.structs.replace(made, on_outcome=answered))
         return msgspec.json.decode(await outcome)
+
+    def _made(self, command_id: str, request: Request, because_of: str | None) -> FollowUp:
+        none = (None, None, None)
+        event_id, correlation_id, traceparent = none if because_of is None else self._causes.get(because_of, none)
+        return FollowUp(
+            id=command_id,
+            request=request,
+            causation_id=event_id,
+            correlation_id=correlation_id,
+            traceparent=traceparent,
+        )

@@ -156,6 +156,9 @@ class Spawning:
                 self._closed()
 
     async def _perform(self, job: Job) -> None:
+        if job.container_id not in self._state.containers.known:
+            # Gone for good: its panes failed with it, and nothing is left to clean.
+            return
         terminal = self._terminals.of(job.container_id)
         match job:
             case Create():

@@ -101,6 +101,8 @@ class Watching:
                 self._reported -= {(record.event.pane_id, step) for step in ("exited", "vanished")}
             if isinstance(record.event, PaneRemoved):
                 self._uncleared.add(state.layouts.panes[record.event.pane_id].container_id)
+        # What was in a container that is gone went with it.
+        self._uncleared = {each for each in self._uncleared if each in state.containers.known}
         self._follow(state)
 
     async def run(self) -> None:
@@ -122,7 +124,7 @@ class Watching:
             changed.set()
 
     async def _watch(self, container_id: str) -> None:
-        terminal, changed = self._terminals.of(container_id), self._changed[container_id]
+        changed = self._changed[container_id]
         while True:
             changed.clear()
             expected = spawned_panes(self._state.layouts, container_id)
@@ -130,7 +132,7 @@ class Watching:
                 await changed.wait()
                 continue
             try:
-                left = await self._look(terminal, expected)
+                left = await self._look(self._terminals.of(container_id), expected)
                 if not left:
                     self._uncleared.discard(container_id)
             except TerminalGone:

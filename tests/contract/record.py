@@ -96,6 +96,7 @@ EXAMPLES: Final[tuple[Event, ...]] = (
     ContainerScanned(
         scan_id=SCAN,
         container_ids=(CONTAINER, "host"),
+        listed=(CONTAINER,),
         unmanaged=(
             UnmanagedPane(
                 container_id=CONTAINER,

@@ -14,6 +14,7 @@ from pathlib import Path
 from adapters.nats.doors import DurableDoor, PingDoor, RequestDoor
 from handlers import ports, snapshots
 from handlers.effects.follow_ups import FollowUps
+from handlers.effects.scanning import Scanning
 from handlers.effects.spawning import Spawning
 from handlers.recovery import Recovery
 from handlers.writer import Writer
@@ -27,7 +28,10 @@ PORTS: dict[str, type] = {
 }
 PARTS: dict[str, type] = {
     **PORTS,
-    **{kind.__name__: kind for kind in (DurableDoor, PingDoor, RequestDoor, FollowUps, Spawning, Recovery, Writer)},
+    **{
+        kind.__name__: kind
+        for kind in (DurableDoor, PingDoor, RequestDoor, FollowUps, Scanning, Spawning, Recovery, Writer)
+    },
 }
 """What is armed. The later ones only where the engine or recovery awaits them."""
 

@@ -44,6 +44,8 @@ def _of(kind: inspect.Type) -> st.SearchStrategy[Any]:
             return st.none()
         case inspect.DateTimeType():
             return TIMES
+        case inspect.StrType(pattern=str() as pattern):
+            return st.from_regex(pattern, fullmatch=True)
         case inspect.StrType():
             return TEXT
         case inspect.BoolType():

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any, cast, get_origin
 
 import msgspec
 import pytest
@@ -167,7 +167,7 @@ class TestTheTables:
 
 
 def _sample(field: msgspec.structs.FieldInfo) -> object:
-    return 1 if field.type is int else () if field.type == tuple[str, ...] else "x"
+    return 1 if field.type is int else () if get_origin(field.type) is tuple else "x"
 
 
 @pytest.mark.parametrize("entry", catalogue.EVENTS, ids=lambda entry: entry.name)
