@@ -10,6 +10,8 @@ import msgspec
 
 from domain import containers as dc
 from domain import node
+from domain.agents import commands as ac
+from domain.agents import events as ae
 from domain.layouts import commands as lc
 from domain.layouts import events as le
 from domain.messages import Event, Request
@@ -57,6 +59,9 @@ EVENTS: Final = (
     _pane("removed", le.PaneRemoved),
     _pane("cleanup_failed", le.PaneCleanupFailed),
     _pane("recreated", le.PaneRecreated),
+    EventType(name="agent.adopted", event=ae.AgentAdopted, id_field="agent_id"),
+    EventType(name="agent.reported", event=ae.AgentReported, id_field="agent_id"),
+    EventType(name="agent.gone", event=ae.AgentGone, id_field="agent_id"),
     EventType(name="container.scan_requested", event=dc.ContainerScanRequested, id_field="scan_id"),
     EventType(name="container.registered", event=dc.ContainerRegistered, id_field="container_id"),
     EventType(name="container.gone", event=dc.ContainerGone, id_field="container_id"),
@@ -82,6 +87,9 @@ REQUESTS: Final = (
     RequestType(name="pane.record_vanished", request=lc.PaneRecordVanished, internal=True),
     RequestType(name="pane.record_cleanup_failed", request=lc.PaneRecordCleanupFailed, internal=True),
     RequestType(name="pane.sweep", request=lc.PaneSweep, internal=True),
+    RequestType(name="agent.adopt", request=ac.AgentAdopt),
+    RequestType(name="agent.report", request=ac.AgentReport),
+    RequestType(name="agent.record_gone", request=ac.AgentRecordGone, internal=True),
     RequestType(name="container.scan", request=dc.ContainerScan),
     RequestType(name="container.record_found", request=dc.ContainerRecordFound, internal=True),
     RequestType(name="container.record_scan", request=dc.ContainerRecordScan, internal=True),

@@ -26,6 +26,7 @@ DETAILS: Final[Mapping[str, frozenset[str]]] = {
     "managed_pane_illegal_recreate_source": frozenset({"predecessor_pane_id", "current_state"}),
     "managed_pane_recreate_chain_too_deep": frozenset({"predecessor_pane_id", "predecessor_chain_depth", "limit"}),
     "managed_pane_concurrent_recreate": frozenset({"predecessor_pane_id", "in_flight_successor_pane_id"}),
+    "managed_pane_not_ready": frozenset({"pane_id", "current_state"}),
     "managed_pane_protected_adopted": frozenset({"agent_id", "is_adopted"}),
     "read_model_behind": frozenset({"after", "position"}),
     "command_not_found": frozenset({"command_id"}),

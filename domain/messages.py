@@ -57,11 +57,23 @@ class Template(msgspec.Struct, frozen=True, kw_only=True):
     panes: tuple[PaneSlot, ...]
 
 
+class TmuxPane(msgspec.Struct, frozen=True, kw_only=True):
+    """A pane as tmux lists it. `pane_id` is the mark that a tower left, None for a pane that no tower made."""
+
+    tmux_pane_id: str
+    pid: int
+    session_name: str
+    title: str
+    dead: bool = False
+    pane_id: str | None = None
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What the writer looked up for one command before it is decided.
 
     `ids` are fresh UUIDv7 texts, as many as the decision may need. `profiles` maps the known launch profiles to their
-    digests. `tmux_sessions` are the session names alive in the container, None when tmux could not tell.
+    digests. `tmux_sessions` are the session names alive in the container and `tmux_panes` its panes, None when tmux
+    could not tell.
     """
 
     at: datetime
@@ -69,6 +81,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     templates: Mapping[str, Template] = {}
     profiles: Mapping[str, str] = {}
     tmux_sessions: frozenset[str] | None = None
+    tmux_panes: tuple[TmuxPane, ...] | None = None
     working_dir_digest: str | None = None
 
 

@@ -10,10 +10,12 @@ from typing import Any, cast
 import msgspec
 from immutables import Map
 
-from domain import agents as registry
 from domain import catalogue
 from domain import containers as containers_registry
-from domain.agents import Agents
+from domain.agents import commands as ac
+from domain.agents import decide as agents_decide
+from domain.agents import events as ae
+from domain.agents import state as agents_state
 from domain.containers import (
     ContainerGone,
     ContainerRecordFound,
@@ -36,7 +38,7 @@ class Tower(msgspec.Struct, frozen=True, kw_only=True):
 
     containers: Containers = Containers()
     layouts: layouts_state.Layouts = layouts_state.Layouts()
-    agents: Agents = Map()
+    agents: agents_state.Agents = agents_state.Agents()
     sequences: Map[tuple[str, str], int] = Map()
     instance: str | None = None
 
@@ -53,18 +55,25 @@ def decide(command: Command[Request], state: Tower) -> tuple[Event, ...]:
             return _record_found(found, state)
         case ContainerRecordScan() as scan:
             return containers_registry.record_scan(scan, state.containers)
+        case ac.AgentAdopt() as adopt:
+            return agents_decide.adopt(adopt, command.facts, state.agents, state.layouts, state.containers.known)
+        case ac.AgentReport() as report:
+            return agents_decide.report(report, command.facts, state.agents, state.layouts)
+        case ac.AgentRecordGone() as gone_agent:
+            return agents_decide.record_gone(gone_agent, state.agents)
         case _:
             routed = cast(Command[layouts_decide.LayoutRequest], command)
-            return layouts_decide.decide(routed, state.layouts, state.containers.known)
+            return layouts_decide.decide(routed, state.layouts, state.containers.known, state.agents)
 
 
 def _record_found(found: ContainerRecordFound, state: Tower) -> tuple[Event, ...]:
-    """What changed, with the panes that are lost by it. A container is gone with the last of its panes."""
+    """What changed, with the panes and agents that are lost by it. A container is gone with the last of them."""
     changes = containers_registry.record_found(found, state.containers)
     gone = {change.container_id for change in changes if isinstance(change, ContainerGone)}
     lost, emptied = layouts_decide.lose_containers(gone, state.layouts)
+    left, emptied = agents_decide.lose_containers(emptied, state.agents)
     kept = (change for change in changes if not isinstance(change, ContainerGone) or change.container_id in emptied)
-    return (*kept, *lost)
+    return (*kept, *lost, *left)
 
 
 def evolve(state: Tower, event: Event) -> Tower:
@@ -78,8 +87,10 @@ def evolve(state: Tower, event: Event) -> Tower:
         case le.PaneRegistered():
             changed = {
                 "layouts": layouts_state.evolve(state.layouts, event),
-                "agents": registry.evolve(state.agents, event),
+                "agents": agents_state.evolve(state.agents, event),
             }
+        case ae.AgentAdopted() | ae.AgentReported() | ae.AgentGone():
+            changed = {"agents": agents_state.evolve(state.agents, event)}
         case _ if key[0] == "container":
             changed = {"containers": containers_registry.evolve(state.containers, event)}
         case _:
@@ -112,6 +123,9 @@ def result(events: Sequence[Event]) -> Result:
                 "replay": False,
             }
         case _:
+            for event in events:
+                if isinstance(event, ae.AgentAdopted | ae.AgentReported):
+                    return agents_decide.result(event)
             removed = [event for event in events if isinstance(event, le.PaneRemoved)]
             return _removed(removed[0].layout_id, [event.pane_id for event in removed]) if removed else {}
 
@@ -129,6 +143,8 @@ def standing(request: Request, state: Tower) -> Result:
             return _removed(request.layout_id, [])
         case lc.PaneRemove():
             return _removed(layouts.panes[request.pane_id].layout_id, [])
+        case ac.AgentAdopt() | ac.AgentReport():
+            return agents_decide.standing(request, state.agents, layouts)
         case _:
             return {}
 
@@ -189,10 +205,20 @@ def _container_of(request: Request, state: Tower) -> str | None:
         case lc.LayoutRemove():
             layout = layouts.layouts.get(request.layout_id)
             return None if layout is None else layout.container_id
-        case lc.PaneRemove():
-            pane = layouts.panes.get(request.pane_id)
+        case ac.AgentAdopt():
+            return request.container_id
+        case lc.PaneRemove() | ac.AgentReport():
+            return _container_of_pane(request.pane_id, state)
         case lc.PaneRecreate():
-            pane = layouts.panes.get(request.predecessor_pane_id)
+            return _container_of_pane(request.predecessor_pane_id, state)
         case _:
             return None
-    return None if pane is None else pane.container_id
+
+
+def _container_of_pane(pane_id: str, state: Tower) -> str | None:
+    """Of a managed pane, or of an adopted agent that is taken for one."""
+    pane = state.layouts.panes.get(pane_id)
+    if pane is not None:
+        return pane.container_id
+    agent = state.agents.known.get(pane_id)
+    return None if agent is None else agent.container_id

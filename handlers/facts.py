@@ -10,13 +10,24 @@ from typing import Final
 
 import structlog
 
+from domain.agents.commands import AgentAdopt, AgentReport
 from domain.containers import ContainerScan
 from domain.layouts.commands import LayoutCreate, PaneRecreate, PaneRegister
-from domain.messages import Facts, Request
-from handlers.ports import Ids, Profiles, Templates, TerminalError, TerminalGone, Terminals, TerminalUnreachable, Vault
+from domain.messages import Facts, Request, TmuxPane
+from handlers.ports import (
+    Ids,
+    Profiles,
+    SeenPane,
+    Templates,
+    TerminalError,
+    TerminalGone,
+    Terminals,
+    TerminalUnreachable,
+    Vault,
+)
 
 SESSION_CHECK_S: Final = 0.5
-"""How long the session-name check may take; one that cannot tell does not reject."""
+"""How long the session-name check may take; one that cannot tell does not reject. As long for a pane to adopt."""
 
 _log = structlog.get_logger(__name__)
 
@@ -34,6 +45,7 @@ class FactFinder:
         requests = list(requests)
         creates = [request for request in requests if isinstance(request, LayoutCreate)]
         sessions = await self._sessions({request.container_id for request in creates})
+        panes = await self._panes({request.container_id for request in requests if isinstance(request, AgentAdopt)})
         directories = await self._directories(creates)
         templates = self._templates.all() if creates else {}
         profiles = self._profiles.digests()
@@ -55,7 +67,9 @@ class FactFinder:
                     )
                 case PaneRecreate():
                     facts[place] = Facts(at=at, ids=self._fresh(1), profiles=profiles)
-                case PaneRegister() | ContainerScan():
+                case AgentAdopt():
+                    facts[place] = Facts(at=at, ids=self._fresh(1), tmux_panes=panes.get(request.container_id))
+                case PaneRegister() | ContainerScan() | AgentReport():
                     facts[place] = Facts(at=at, ids=self._fresh(1))
                 case _:
                     facts[place] = plain
@@ -83,6 +97,20 @@ class FactFinder:
             _log.warning("session names unknown", container_id=container_id, reason=str(error))
             return None
 
+    async def _panes(self, container_ids: set[str]) -> Mapping[str, tuple[TmuxPane, ...] | None]:
+        answers = await asyncio.gather(*(self._panes_of(container_id) for container_id in sorted(container_ids)))
+        return dict(zip(sorted(container_ids), answers, strict=True))
+
+    async def _panes_of(self, container_id: str) -> tuple[TmuxPane, ...] | None:
+        try:
+            async with asyncio.timeout(SESSION_CHECK_S):
+                return tuple(listed(pane) for pane in await self._terminals.of(container_id).panes())
+        except TerminalGone:
+            return ()
+        except (TimeoutError, TerminalUnreachable, TerminalError, KeyError) as error:
+            _log.warning("panes unknown", container_id=container_id, reason=str(error))
+            return None
+
     async def _directories(self, creates: Iterable[LayoutCreate]) -> Mapping[str, str | None]:
         """Digest of each working directory; None for one that could not be kept."""
         wanted = sorted({request.working_dir for request in creates if request.working_dir})
@@ -94,3 +122,15 @@ class FactFinder:
         except OSError as error:
             _log.error("a working directory could not be kept", reason=str(error))
             return None
+
+
+def listed(pane: SeenPane) -> TmuxPane:
+    """A pane as the rules look at it."""
+    return TmuxPane(
+        tmux_pane_id=pane.tmux_pane_id,
+        pid=pane.pid,
+        session_name=pane.session_name,
+        title=pane.title,
+        dead=pane.dead,
+        pane_id=pane.pane_id,
+    )

@@ -82,6 +82,8 @@ POSTED: Final = tuple(entry for entry in catalogue.REQUESTS if not entry.interna
 EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "layout.create": {"container_id": "host", "template_name": "1m+2s", "tmux_session_name": "fleet"},
     "layout.remove": {"layout_id": rows.LAYOUT_ID},
+    "agent.adopt": {"container_id": "host", "tmux_pane_id": "%7", "label": "reviewer", "role": "slave"},
+    "agent.report": {"pane_id": rows.PANE_ID, "agent_session": "0b51e0c4-6bd1-4a0d-9c6c-5f0f6a7d9f3e"},
     "container.scan": {},
     "pane.remove": {"pane_id": rows.PANE_ID},
     "pane.recreate": {"predecessor_pane_id": rows.PANE_ID, "idempotency_key": "again-1"},

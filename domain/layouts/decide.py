@@ -6,6 +6,7 @@ Doing again what is done gives `()`. What the tower saw itself is in `reports.py
 from collections.abc import Collection, Container, Sequence
 from typing import Final
 
+from domain.agents.state import Agents
 from domain.errors import Rejection
 from domain.layouts import commands as c
 from domain.layouts import events as e
@@ -42,18 +43,20 @@ LOST_AT_ONCE: Final = 500
 """Panes that one decision loses, at most: an append has its limit."""
 
 
-def decide(command: Command[LayoutRequest], state: Layouts, containers: Container[str]) -> tuple[Event, ...]:
+def decide(
+    command: Command[LayoutRequest], state: Layouts, containers: Container[str], agents: Agents
+) -> tuple[Event, ...]:
     """The events of one command on this state. Raises `Rejection`."""
     request, facts = command.request, command.facts
     match request:
         case c.LayoutCreate():
-            events = create_layout(request, facts, state, containers)
+            events = create_layout(request, facts, state, containers, agents)
         case c.LayoutRemove():
             events = remove_layout(request, state)
         case c.PaneRemove():
-            events = remove_pane(request, state)
+            events = remove_pane(request, state, agents)
         case c.PaneRecreate():
-            events = recreate_pane(request, facts, state, containers)
+            events = recreate_pane(request, facts, state, containers, agents)
         case c.PanePromote():
             raise Rejection("not_implemented", "pane.promote is reserved", reserved_since="FEAT-013")
         case c.PaneSweep():
@@ -82,7 +85,7 @@ def lose_containers(container_ids: Collection[str], state: Layouts) -> tuple[tup
 
 
 def create_layout(
-    request: c.LayoutCreate, facts: Facts, state: Layouts, containers: Container[str]
+    request: c.LayoutCreate, facts: Facts, state: Layouts, containers: Container[str], agents: Agents
 ) -> tuple[Event, ...]:
     if replayed(request, state) is not None:
         return ()
@@ -92,13 +95,12 @@ def create_layout(
     template = find_template(request.template_name, facts)
     profiles = slot_profiles(request, template)
     digests = [profile_digest(profile, facts) for profile in profiles]
-    labels = labels_for(
-        template, {label for container, label in state.live_labels if container == request.container_id}
-    )
+    held = (label for labels in (state.live_labels, agents.labels) for label in labels)
+    labels = labels_for(template, {label for container, label in held if container == request.container_id})
     for label in labels:
         check_identifier("label", label)
     check_session_free(request.container_id, request.tmux_session_name, None, facts.tmux_sessions, state)
-    check_labels_free(request.container_id, labels, state)
+    check_labels_free(request.container_id, labels, state, agents)
     check_capacity(state)
 
     layout_id, *pane_ids = facts.ids[: len(labels) + 1]
@@ -161,8 +163,8 @@ def remove_layout(request: c.LayoutRemove, state: Layouts) -> tuple[Event, ...]:
     return tuple(event for pane in removable for event in _removed(pane))
 
 
-def remove_pane(request: c.PaneRemove, state: Layouts) -> tuple[Event, ...]:
-    pane = known_pane(request.pane_id, state)
+def remove_pane(request: c.PaneRemove, state: Layouts, agents: Agents) -> tuple[Event, ...]:
+    pane = known_pane(request.pane_id, state, agents)
     if pane.state is PaneState.REMOVED:
         return ()
     if pane.state is PaneState.CREATING:
@@ -171,20 +173,20 @@ def remove_pane(request: c.PaneRemove, state: Layouts) -> tuple[Event, ...]:
 
 
 def recreate_pane(
-    request: c.PaneRecreate, facts: Facts, state: Layouts, containers: Container[str]
+    request: c.PaneRecreate, facts: Facts, state: Layouts, containers: Container[str], agents: Agents
 ) -> tuple[Event, ...]:
     if replayed(request, state) is not None:
         return ()
     if request.launch_command_override is not None:
         check_identifier("launch_command_override", request.launch_command_override)
-    source = known_pane(request.predecessor_pane_id, state)
+    source = known_pane(request.predecessor_pane_id, state, agents)
     check_recreate_source(source, state)
     check_container_known(source.container_id, containers)
     profile = request.launch_command_override or source.launch_profile
     digest = profile_digest(profile, facts)
     layout = state.layouts[source.layout_id]
     check_session_free(layout.container_id, layout.tmux_session_name, layout.layout_id, None, state)
-    check_labels_free(source.container_id, (source.label,), state)
+    check_labels_free(source.container_id, (source.label,), state, agents)
     if layout.state is PaneState.REMOVED:
         check_capacity(state)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Container, Sequence
 
+from domain.agents.state import Agents
 from domain.errors import Rejection
 from domain.layouts import commands as c
 from domain.layouts import events as e
@@ -123,13 +124,15 @@ def check_session_free(
         )
 
 
-def check_labels_free(container_id: str, labels: Sequence[str], state: Layouts) -> None:
+def check_labels_free(container_id: str, labels: Sequence[str], state: Layouts, agents: Agents) -> None:
+    """Among live panes and adopted agents."""
     seen: set[str] = set()
     for label in labels:
-        if label in seen or (container_id, label) in state.live_labels:
+        held = (container_id, label)
+        if label in seen or held in state.live_labels or held in agents.labels:
             raise Rejection(
                 "managed_pane_label_conflict",
-                f"container {container_id} has a live pane with the label {label!r}",
+                f"container {container_id} has a live pane or an adopted agent with the label {label!r}",
                 container_id=container_id,
                 label=label,
             )
@@ -147,9 +150,18 @@ def check_capacity(state: Layouts) -> None:
         )
 
 
-def known_pane(pane_id: str, state: Layouts) -> Pane:
+def known_pane(pane_id: str, state: Layouts, agents: Agents) -> Pane:
+    """The managed pane; the id of an adopted agent is refused for what it is."""
     pane = state.panes.get(pane_id)
     if pane is None:
+        agent = agents.known.get(pane_id)
+        if agent is not None and agent.pane_id is None:
+            raise Rejection(
+                "managed_pane_protected_adopted",
+                f"{pane_id} was adopted: the tower does not touch it",
+                agent_id=pane_id,
+                is_adopted=True,
+            )
         raise Rejection("managed_pane_not_found", f"no managed pane {pane_id}", pane_id=pane_id)
     return pane
 

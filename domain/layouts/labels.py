@@ -2,8 +2,12 @@
 
 from collections.abc import Collection, Iterator
 from itertools import count
+from typing import Final
 
 from domain.messages import Template
+
+MARKER: Final = "@MANAGED:"
+"""How the title of a pane begins while it is pending: `@MANAGED:<token>:<label>`."""
 
 
 def labels_for(template: Template, taken: Collection[str]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from domain.layouts import commands as c
+from domain.layouts.labels import MARKER
 from domain.layouts.state import Layout, Layouts, Pane, PaneState, Stage
 from handlers.effects.follow_ups import FollowUps
 from handlers.effects.retrying import with_retries
@@ -27,8 +28,6 @@ from handlers.ports import (
     TerminalGone,
     Vault,
 )
-
-MARKER: Final = "@MANAGED:"
 
 _log = structlog.get_logger(__name__)
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 from uuid import UUID, uuid5
 
 from domain import catalogue
+from domain.agents import events as ae
 from domain.containers import (
     ContainerGone,
     ContainerRegistered,
@@ -81,6 +82,18 @@ EXAMPLES: Final[tuple[Event, ...]] = (
     e.PaneRemoved(**THIS, tmux_pane_id="%12"),
     e.PaneCleanupFailed(**THIS, stage=Stage.TMUX_KILL, reason="no answer"),
     e.PaneRecreated(pane_id=SUCCESSOR, layout_id=LAYOUT, predecessor_id=PANE, chain_depth=1, idempotency_key="second"),
+    ae.AgentAdopted(
+        agent_id=AGENT,
+        container_id=CONTAINER,
+        tmux_pane_id="%7",
+        pid=77,
+        session_name="dev",
+        label="reviewer",
+        role="slave",
+        capability="review",
+    ),
+    ae.AgentReported(agent_id=AGENT, pane_id=PANE, agent_session="0b51e0c4-6bd1-4a0d-9c6c-5f0f6a7d9f3e"),
+    ae.AgentGone(agent_id=AGENT, container_id=CONTAINER, tmux_pane_id="%7", reason=ae.Gone.EXITED),
     ContainerScanRequested(scan_id=SCAN),
     ContainerRegistered(
         container_id=CONTAINER,

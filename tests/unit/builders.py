@@ -7,11 +7,13 @@ events that the design asks for, written down here a second time and not taken f
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
+from domain.agents.commands import AgentAdopt
+from domain.agents.events import AgentAdopted, AgentGone, AgentReported, Gone
 from domain.layouts import events as e
 from domain.layouts.commands import LayoutCreate, PaneRecreate
 from domain.layouts.events import PaneState, Stage
 from domain.layouts.templates import BUILT_IN
-from domain.messages import HOST, Event, Facts, PaneSlot, Template
+from domain.messages import HOST, Event, Facts, PaneSlot, Template, TmuxPane
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 BENCH = "b" * 64
@@ -35,17 +37,19 @@ def facts(
     *ids: str,
     after: timedelta = timedelta(),
     sessions: Iterable[str] | None = None,
+    panes: Iterable[TmuxPane] | None = None,
     templates: Mapping[str, Template] = TEMPLATES,
     profiles: Mapping[str, str] = PROFILES,
     working_dir_digest: str | None = None,
 ) -> Facts:
-    """`after` is counted from AT; `sessions` are those that tmux shows, None when it could not be asked."""
+    """`after` is counted from AT; `sessions` and `panes` are those that tmux shows, None when it could not be asked."""
     return Facts(
         at=AT + after,
         ids=ids,
         templates=templates,
         profiles=profiles,
         tmux_sessions=None if sessions is None else frozenset(sessions),
+        tmux_panes=None if panes is None else tuple(panes),
         working_dir_digest=working_dir_digest,
     )
 
@@ -72,6 +76,17 @@ def create(
 
 def recreate(pane_id: str, *, key: str | None = None, override: str | None = None) -> PaneRecreate:
     return PaneRecreate(predecessor_pane_id=pane_id, launch_command_override=override, idempotency_key=key)
+
+
+def adopt(
+    tmux_pane_id: str = "%7",
+    label: str = "reviewer",
+    *,
+    container: str = HOST,
+    role: str | None = None,
+    capability: str | None = None,
+) -> AgentAdopt:
+    return AgentAdopt(container_id=container, tmux_pane_id=tmux_pane_id, label=label, role=role, capability=capability)
 
 
 # --- what has happened ---------------------------------------------------------------------------------------------
@@ -290,3 +305,50 @@ def removed_layout(
         gone(f"{layout_id}-m1"),
         layout_moved(layout_id, "failed", "removed"),
     )
+
+
+# --- agents --------------------------------------------------------------------------------------------------------
+
+
+def in_tmux(
+    tmux_pane_id: str = "%7",
+    pid: int = 77,
+    *,
+    pane_id: str | None = None,
+    title: str = "whatever its program says",
+    dead: bool = False,
+) -> TmuxPane:
+    """A pane as tmux lists it; no tower's without `pane_id`."""
+    return TmuxPane(tmux_pane_id=tmux_pane_id, pid=pid, session_name="theirs", title=title, dead=dead, pane_id=pane_id)
+
+
+def adopted(
+    agent_id: str = "A",
+    label: str = "reviewer",
+    *,
+    container: str = HOST,
+    tmux_pane_id: str = "%7",
+    pid: int = 77,
+    role: str | None = None,
+    capability: str | None = None,
+) -> Event:
+    return AgentAdopted(
+        agent_id=agent_id,
+        container_id=container,
+        tmux_pane_id=tmux_pane_id,
+        pid=pid,
+        session_name="theirs",
+        label=label,
+        role=role,
+        capability=capability,
+    )
+
+
+def agent_gone(
+    agent_id: str = "A", reason: str = "vanished", *, container: str = HOST, tmux_pane_id: str = "%7"
+) -> Event:
+    return AgentGone(agent_id=agent_id, container_id=container, tmux_pane_id=tmux_pane_id, reason=Gone(reason))
+
+
+def reported(pane_id: str, agent_session: str = "a-session", *, agent_id: str | None = None) -> Event:
+    return AgentReported(agent_id=agent_id or f"agent-{pane_id}", pane_id=pane_id, agent_session=agent_session)

@@ -23,6 +23,7 @@ WIRE = {
     "managed_pane_illegal_recreate_source": ({"predecessor_pane_id", "current_state"}, 409),
     "managed_pane_recreate_chain_too_deep": ({"predecessor_pane_id", "predecessor_chain_depth", "limit"}, 409),
     "managed_pane_concurrent_recreate": ({"predecessor_pane_id", "in_flight_successor_pane_id"}, 409),
+    "managed_pane_not_ready": ({"pane_id", "current_state"}, 409),
     "managed_pane_protected_adopted": ({"agent_id", "is_adopted"}, 409),
     "read_model_behind": ({"after", "position"}, 504),
     "command_not_found": ({"command_id"}, 404),

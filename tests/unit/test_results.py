@@ -106,5 +106,5 @@ class TestSequences:
 
 class TestAgents:
     def test_a_registered_pane_is_an_agent(self) -> None:
-        (agent,) = given(*ready_layout()).state.agents.values()
+        (agent,) = given(*ready_layout()).state.agents.known.values()
         assert (agent.agent_id, agent.pane_id, agent.origin) == ("agent-L-m1", "L-m1", "managed")

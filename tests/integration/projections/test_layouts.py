@@ -218,9 +218,9 @@ async def test_rows_are_the_state_of_the_domain(database: SqlDatabase, running: 
             for name in set(shown) - {"id", "reason", "origin", "created_at", "updated_at"}:
                 assert shown[name] == getattr(pane, name), (shown["id"], name)
     agents = [agent async for agent in _all_agents(tower)]
-    assert sorted(agent["id"] for agent in agents) == sorted(state.agents)
+    assert sorted(agent["id"] for agent in agents) == sorted(state.agents.known)
     for agent in agents:
-        assert agent["pane_id"] == state.agents[agent["id"]].pane_id
+        assert agent["pane_id"] == state.agents.known[agent["id"]].pane_id
         assert agent["state"] == state.layouts.panes[agent["pane_id"]].state
 
 
