@@ -1,19 +1,20 @@
 """The embedded broker's configuration: users with exactly the permissions they need, and durable storage.
 
-Permissions do not cover what the broker itself sends on a user's behalf: the acknowledgement of a queued command goes
-to whatever reply subject its sender names, `tower.evt…` too, and would be recorded there. So peers in containers live
-in an account of their own, in which no stream listens; their commands and answers pass through exports of the tower's
-account, a reply subject reaches no further than theirs, and the tower sees one made by the broker (`_R_.…`).
+Permissions do not cover what the broker itself sends on a user's behalf: the acknowledgement of a queued command and
+every answer of the JetStream API go to whatever reply subject the asker names, `tower.evt…` too, and would be recorded
+there. So only the tower's own two users are in the account that holds the streams. Everybody else has an account of
+their own, in which no stream listens: what they may ask passes through service imports, for which the broker puts a
+reply subject of its own (`_R_.…`) in the place of theirs, and what they may read comes through stream imports.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from domain.messages import ORIGIN_PATTERN
+from domain.messages import HOST, ORIGIN_PATTERN
 
 TOWER_USER: Final = "tower"
 ANSWERS_USER: Final = "tower-answers"
@@ -26,19 +27,29 @@ MAX_PAYLOAD_BYTES: Final = 8 * 1024 * 1024
 NO_LIMIT_BYTES: Final = 2**50
 
 TOWER_ACCOUNT: Final = "TOWER"
-PEERS_ACCOUNT: Final = "PEERS"
+OPERATOR_ACCOUNT: Final = "OPERATOR"
+OBSERVER_ACCOUNT: Final = "OBSERVER"
+PEER_ACCOUNT_PREFIX: Final = "PEER-"
 
+DOORS: Final = ("tower.cmd", "tower.req", "tower.rpc")
 NOTHING: Final[tuple[str, ...]] = ()
+MANY_ANSWERS: Final = "$JS.API.CONSUMER.MSG.NEXT."
+"""Requests that are answered by a stream of messages."""
 
 
 class BrokerUser(msgspec.Struct, frozen=True, kw_only=True):
-    """A user of the broker. `publish` and `subscribe` are the allowed subjects; None allows everything."""
+    """A user of the broker. `publish` and `subscribe` are the allowed subjects; None allows everything.
+
+    `services` and `streams` are what the user's account takes from the tower's: subjects to publish on, and to read.
+    """
 
     name: str
     password: str
     publish: tuple[str, ...] | None = None
     subscribe: tuple[str, ...] | None = None
     account: str = TOWER_ACCOUNT
+    services: tuple[str, ...] = NOTHING
+    streams: tuple[str, ...] = NOTHING
 
 
 def reading_rights(node: str) -> tuple[str, ...]:
@@ -50,17 +61,21 @@ def reading_rights(node: str) -> tuple[str, ...]:
         *(f"$JS.API.CONSUMER.{verb}.{events}.>" for verb in ("CREATE", "INFO", "DELETE", "MSG.NEXT")),
         f"$JS.API.CONSUMER.CREATE.{events}",
         *(f"$JS.API.DIRECT.GET.{stream}{rest}" for stream in (events, outcomes) for rest in ("", ".>")),
-        "$JS.ACK.>",
-        "$JS.FC.>",
+        f"$JS.ACK.{events}.>",
+        f"$JS.FC.{events}.>",
     )
 
 
 def operator_user(node: str, password: str) -> BrokerUser:
+    commands = tuple(f"{door}.*.{HOST}.>" for door in DOORS)
     return BrokerUser(
         name=OPERATOR_USER,
         password=password,
-        publish=("tower.cmd.*.host.>", "tower.req.*.host.>", "tower.rpc.*.host.>", *reading_rights(node)),
+        publish=(*commands, *reading_rights(node)),
         subscribe=(">",),
+        account=OPERATOR_ACCOUNT,
+        services=(*commands, *reading_rights(node)),
+        streams=("tower.evt.>", "tower.out.>", "tower.log.>", "_INBOX.>"),
     )
 
 
@@ -70,6 +85,9 @@ def observer_user(node: str, password: str) -> BrokerUser:
         password=password,
         publish=reading_rights(node),
         subscribe=("tower.evt.>", "tower.out.>", "_INBOX.>"),
+        account=OBSERVER_ACCOUNT,
+        services=reading_rights(node),
+        streams=("tower.evt.>", "tower.out.>", "_INBOX.>"),
     )
 
 
@@ -81,15 +99,22 @@ def answers_user(password: str) -> BrokerUser:
 
 
 def container_user(node: str, container_id: str, password: str) -> BrokerUser:
-    """The user of a peer inside a container (64 hex digits): its own commands and answers, nothing else."""
-    if ORIGIN_PATTERN.match(container_id) is None or container_id == "host":
+    """The user of a peer inside a container (64 hex digits): its own commands and answers, nothing else.
+
+    An account each: a reply subject that one names reaches nobody else's inbox either.
+    """
+    if ORIGIN_PATTERN.match(container_id) is None or container_id == HOST:
         raise ValueError("a container id has 64 hexadecimal digits")
+    commands = tuple(f"{door}.{node}.{container_id}.>" for door in DOORS)
+    answers = (f"_INBOX.{container_id}.>", f"tower.out.{node}.{container_id}.>")
     return BrokerUser(
         name=container_id,
         password=password,
-        publish=tuple(f"tower.{door}.{node}.{container_id}.>" for door in ("cmd", "req", "rpc")),
-        subscribe=(f"_INBOX.{container_id}.>", f"tower.out.{node}.{container_id}.>"),
-        account=PEERS_ACCOUNT,
+        publish=commands,
+        subscribe=answers,
+        account=PEER_ACCOUNT_PREFIX + container_id,
+        services=commands,
+        streams=answers,
     )
 
 
@@ -102,7 +127,7 @@ def _permissions(user: BrokerUser) -> dict[str, Any]:
     }
 
 
-def _users(users: Sequence[BrokerUser]) -> list[dict[str, Any]]:
+def _users(users: Iterable[BrokerUser]) -> list[dict[str, Any]]:
     return [
         {"user": user.name, "password": user.password}
         | ({"permissions": permissions} if (permissions := _permissions(user)) else {})
@@ -110,30 +135,37 @@ def _users(users: Sequence[BrokerUser]) -> list[dict[str, Any]]:
     ]
 
 
-def _accounts(node: str, users: Sequence[BrokerUser]) -> dict[str, Any]:
-    peers = [user for user in users if user.account == PEERS_ACCOUNT]
+def account_of(user: BrokerUser) -> dict[str, Any]:
+    """The account of one user outside of the tower's, as it stands under its name in `accounts`."""
     imports = [
         {kind: {"account": TOWER_ACCOUNT, "subject": subject}}
-        for peer in peers
-        for kind, subject in (
-            *(("service", f"tower.{door}.{node}.{peer.name}.*.*") for door in ("cmd", "req")),
-            # Names of one or two words follow.
-            ("service", f"tower.rpc.{node}.{peer.name}.>"),
-            ("stream", f"_INBOX.{peer.name}.>"),
-            ("stream", f"tower.out.{node}.{peer.name}.>"),
-        )
+        for kind, subjects in (("service", user.services), ("stream", user.streams))
+        for subject in subjects
     ]
+    return {"users": _users([user]), "imports": imports}
+
+
+def tower_account(node: str, users: Iterable[BrokerUser]) -> dict[str, Any]:
+    """The account with the streams. What is exported does not depend on who is there to import it, so that a new peer
+    changes nothing here, and nobody has to be disconnected."""
+    services = (*(f"{door}.{own}" for door in DOORS for own in (f"*.{HOST}.>", f"{node}.>")), *reading_rights(node))
     return {
-        TOWER_ACCOUNT: {
-            "jetstream": "enabled",
-            "users": _users([user for user in users if user.account == TOWER_ACCOUNT]),
-            "exports": [
-                *({"service": f"tower.{door}.{node}.>"} for door in ("cmd", "req", "rpc")),
-                {"stream": "_INBOX.>"},
-                {"stream": f"tower.out.{node}.>"},
-            ],
-        },
-        PEERS_ACCOUNT: {"users": _users(peers), "imports": imports},
+        "jetstream": "enabled",
+        "users": _users(users),
+        "exports": [
+            *(
+                {"service": subject} | ({"response_type": "stream"} if subject.startswith(MANY_ANSWERS) else {})
+                for subject in services
+            ),
+            *({"stream": subject} for subject in ("tower.evt.>", "tower.out.>", "tower.log.>", "_INBOX.>")),
+        ],
+    }
+
+
+def accounts(node: str, users: Sequence[BrokerUser]) -> dict[str, Any]:
+    return {
+        TOWER_ACCOUNT: tower_account(node, [user for user in users if user.account == TOWER_ACCOUNT]),
+        **{user.account: account_of(user) for user in users if user.account != TOWER_ACCOUNT},
     }
 
 
@@ -150,6 +182,6 @@ def render(*, node: str, host: str, port: int, store: Path, log_file: Path, user
         # An audit log must be on disk before it is acknowledged; by default JetStream syncs every two minutes.
         # The store's own limit would be three quarters of what is free at the start, for ever; DiskWatch looks instead.
         "jetstream": {"store_dir": str(store), "sync_interval": "always", "max_file_store": NO_LIMIT_BYTES},
-        "accounts": _accounts(node, users),
+        "accounts": accounts(node, users),
     }
     return json.dumps(config, indent=1)
