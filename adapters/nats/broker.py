@@ -26,6 +26,7 @@ import structlog
 from adapters.nats import server_config
 from adapters.nats.backoff import pause
 from adapters.nats.disk import DiskWatch
+from adapters.nats.reloading import bring_into_force
 from adapters.nats.server_config import BrokerUser
 from adapters.nats.store_lock import StoreLock
 
@@ -179,8 +180,8 @@ class EmbeddedBroker:
         """Make `extra_users` the further users (containers); connections of the others stay open."""
         self._extra_users = tuple(extra_users)
         await asyncio.to_thread(self._write_config)
-        if self.pid is not None:
-            os.kill(self.pid, signal.SIGHUP)
+        if (pid := self.pid) is not None:
+            await bring_into_force(pid, self.tower_url, [(user, self.url(user.name)) for user in extra_users])
 
     def shortage(self) -> str | None:
         """Why the log should take nothing now (no room on the disk), for `JetStreamLog`; None while there is room."""
