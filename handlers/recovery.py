@@ -14,6 +14,7 @@ import structlog
 from domain.layouts.commands import ContainerRecover
 from domain.layouts.state import Layouts, Pane
 from domain.tower import Tower
+from handlers.effects import adopted
 from handlers.effects.follow_ups import FollowUps
 from handlers.effects.watching import SECOND_LOOK_S, compare, doubtful, spawned_panes
 from handlers.ports import Clock, SeenPane, Terminal, TerminalError, TerminalGone, Terminals
@@ -47,7 +48,7 @@ class Recovery:
 
     async def run(self) -> frozenset[str]:
         """Recover every container; the ids of those that could not be listed."""
-        container_ids = containers_with_layouts(self._state())
+        container_ids = containers_to_recover(self._state())
         recovered = await asyncio.gather(*(self._recover(container_id) for container_id in container_ids))
         return frozenset(each for each, done in zip(container_ids, recovered, strict=True) if not done)
 
@@ -56,7 +57,7 @@ class Recovery:
         while container_ids:
             await self._clock.sleep(RETRY_S)
             # One that went for good meanwhile has nothing left to recover.
-            standing = sorted(container_ids & frozenset(containers_with_layouts(self._state())))
+            standing = sorted(container_ids & frozenset(containers_to_recover(self._state())))
             recovered = {each: await self._recover(each) for each in standing}
             container_ids = frozenset(each for each, done in recovered.items() if not done)
 
@@ -69,6 +70,8 @@ class Recovery:
         except (TerminalError, TimeoutError) as error:
             _log.warning("container not recovered; trying again", container_id=container_id, reason=str(error))
             return False
+        for lost in adopted.lost_agents(self._state().agents.adopted_in(container_id), seen):
+            self._follow_ups.send(lost.agent_id, adopted.STEP, lost, spontaneous=True)
         present = tuple(sorted(each.pane_id for each in seen if each.pane_id is not None))
         if not any(pane.live for pane in panes_in(self._state().layouts, container_id)):
             return True
@@ -87,9 +90,10 @@ class Recovery:
         try:
             async with asyncio.timeout(LIST_S):
                 seen = await terminal.panes()
-            layouts = self._state().layouts
+            layouts, agents = self._state().layouts, self._state().agents.adopted_in(container_id)
             expected = spawned_panes(layouts, container_id)
-            if expected and doubtful(compare(expected, seen, layouts).gone, expected):
+            gone, lost = compare(expected, seen, layouts).gone, adopted.lost_agents(agents, seen)
+            if doubtful(gone, expected) or doubtful(lost, agents):
                 await self._clock.sleep(SECOND_LOOK_S)
                 seen = await terminal.panes()
         except TerminalGone:
@@ -97,10 +101,10 @@ class Recovery:
         return seen
 
 
-def containers_with_layouts(state: Tower) -> tuple[str, ...]:
-    """Registered containers that ever had a layout."""
+def containers_to_recover(state: Tower) -> tuple[str, ...]:
+    """Registered containers that ever had a layout, or have an adopted agent."""
     with_layouts = {layout.container_id for layout in state.layouts.layouts.values()}
-    return tuple(sorted(each for each in with_layouts if each in state.containers.known))
+    return tuple(sorted(each for each in with_layouts | state.agents.containers() if each in state.containers.known))
 
 
 def panes_in(layouts: Layouts, container_id: str) -> Iterator[Pane]:

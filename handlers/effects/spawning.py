@@ -169,11 +169,12 @@ class Spawning:
                 await self._clean(terminal, job.pane_id)
 
     async def _create(self, terminal: Terminal, job: Create) -> None:
-        layouts = self._state.layouts
+        state = self._state
+        layouts = state.layouts
         panes = [pane for pane in self._pending(job.pane_ids) if pane.next_stage is Stage.PANE_CREATE]
         if not panes:
             return
-        await self._stages.create(terminal, layouts.layouts[job.layout_id], panes, layouts)
+        await self._stages.create(terminal, layouts.layouts[job.layout_id], panes, state)
         if self._group is not None:
             self._opened()
             self._group.create_task(self._settle(job))

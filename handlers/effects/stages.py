@@ -11,9 +11,11 @@ from typing import Final
 import msgspec
 import structlog
 
+from domain.agents.state import session_to_resume
 from domain.layouts import commands as c
 from domain.layouts.labels import MARKER
 from domain.layouts.state import Layout, Layouts, Pane, PaneState, Stage
+from domain.tower import Tower
 from handlers.effects.follow_ups import FollowUps
 from handlers.effects.retrying import with_retries
 from handlers.ports import (
@@ -28,6 +30,9 @@ from handlers.ports import (
     TerminalGone,
     Vault,
 )
+
+AGENT_SESSION: Final = "{agent_session}"
+"""Stands for a reported session id in the words of a profile's `resume`."""
 
 _log = structlog.get_logger(__name__)
 
@@ -54,6 +59,13 @@ async def seen_panes(terminal: Terminal) -> Sequence[SeenPane]:
         return ()
 
 
+def argv_of(profile: LaunchProfile, agent_session: str | None) -> tuple[str, ...]:
+    """What a pane runs. A session id stays within the words that name it, whatever it holds."""
+    if agent_session is None or not profile.resume:
+        return profile.command
+    return tuple(word.replace(AGENT_SESSION, agent_session) for word in profile.resume)
+
+
 class Stages:
     def __init__(
         self, *, follow_ups: FollowUps, clock: Clock, profiles: Profiles, vault: Vault, log_paths: LogPaths
@@ -66,7 +78,7 @@ class Stages:
 
     # --- pane_create -----------------------------------------------------------------------------------------------
 
-    async def create(self, terminal: Terminal, layout: Layout, panes: Sequence[Pane], layouts: Layouts) -> None:
+    async def create(self, terminal: Terminal, layout: Layout, panes: Sequence[Pane], state: Tower) -> None:
         """Make those of `panes` that are not there; a pane that cannot be made fails alone where that is possible."""
         working_dir, lost = await self._working_dir(layout)
         wanted: list[tuple[Pane, PaneToCreate]] = []
@@ -77,11 +89,12 @@ class Stages:
             elif lost:
                 self._fail(pane, Stage.PANE_CREATE, "working_dir_lost")
             else:
-                wanted.append((pane, self._to_create(pane, profile, working_dir)))
+                argv = argv_of(profile, session_to_resume(pane, state.layouts, state.agents))
+                wanted.append((pane, self._to_create(pane, profile, argv, working_dir)))
         if not wanted:
             return
         try:
-            made = await with_retries(lambda: self._make(terminal, layout, wanted, layouts), self._clock)
+            made = await with_retries(lambda: self._make(terminal, layout, wanted, state.layouts), self._clock)
         except TerminalError as error:
             for pane, _ in wanted:
                 self._fail(pane, Stage.PANE_CREATE, reason_of(error))
@@ -127,11 +140,13 @@ class Stages:
                 raise
             return await terminal.add_panes(layout.tmux_session_name, panes)
 
-    def _to_create(self, pane: Pane, profile: LaunchProfile, working_dir: str | None) -> PaneToCreate:
+    def _to_create(
+        self, pane: Pane, profile: LaunchProfile, argv: tuple[str, ...], working_dir: str | None
+    ) -> PaneToCreate:
         return PaneToCreate(
             pane_id=pane.pane_id,
             title=pending_title(pane),
-            argv=profile.command,
+            argv=argv,
             env={**profile.env, "AGENTTOWER_PANE_ID": pane.pane_id, "AGENTTOWER_LABEL": pane.label},
             working_dir=working_dir or profile.working_dir,
             log_path=self._log_paths.of(pane.pane_id),

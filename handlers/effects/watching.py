@@ -1,8 +1,8 @@
 """Sees panes die and vanish.
 
-Compares what tmux shows with the state and sends `pane.record_exited` and `pane.record_vanished`; kills what carries
-the mark of a pane that is removed. One watcher a container; it looks while the container has panes, and until nothing
-is left of those that were removed.
+Compares what tmux shows with the state and sends `pane.record_exited` and `pane.record_vanished`, and
+`agent.record_gone` of adopted agents; kills what carries the mark of a pane that is removed. One watcher a container;
+it looks while the container has panes or adopted agents, and until nothing is left of the panes that were removed.
 """
 
 import asyncio
@@ -12,12 +12,16 @@ from typing import Final
 import msgspec
 import structlog
 
+from domain.agents.commands import AgentRecordGone
+from domain.agents.events import AgentGone
+from domain.agents.state import Agent
 from domain.envelope import Recorded
 from domain.layouts import commands as c
 from domain.layouts.events import PaneRemoved, PaneStateChanged
 from domain.layouts.state import Layouts, Pane, PaneState
 from domain.messages import Request
 from domain.tower import Tower
+from handlers.effects import adopted
 from handlers.effects.follow_ups import FollowUps
 from handlers.ports import Clock, SeenPane, Terminal, TerminalError, TerminalGone, Terminals, TerminalUnreachable
 
@@ -61,7 +65,7 @@ def compare(expected: Sequence[Pane], seen: Sequence[SeenPane], layouts: Layouts
     )
 
 
-def doubtful(gone: Collection[Pane], expected: Collection[Pane]) -> bool:
+def doubtful(gone: Collection[object], expected: Collection[object]) -> bool:
     """More than half gone at once: worth a second look before a fleet is failed by a bad answer."""
     return len(gone) * 2 > len(expected)
 
@@ -99,6 +103,8 @@ class Watching:
         for record in recorded:
             if isinstance(record.event, PaneStateChanged):
                 self._reported -= {(record.event.pane_id, step) for step in ("exited", "vanished")}
+            if isinstance(record.event, AgentGone):
+                self._reported.discard((record.event.agent_id, adopted.STEP))
             if isinstance(record.event, PaneRemoved):
                 self._uncleared.add(state.layouts.panes[record.event.pane_id].container_id)
         # What was in a container that is gone went with it.
@@ -116,6 +122,7 @@ class Watching:
         self._state = state
         layouts = state.layouts
         container_ids = {layouts.layouts[layout_id].container_id for layout_id in layouts.open_layouts}
+        container_ids |= state.agents.containers()
         for container_id in sorted(container_ids - self._changed.keys()):
             self._changed[container_id] = asyncio.Event()
             if self._group is not None:
@@ -128,15 +135,16 @@ class Watching:
         while True:
             changed.clear()
             expected = spawned_panes(self._state.layouts, container_id)
-            if not expected and container_id not in self._uncleared:
+            agents = self._state.agents.adopted_in(container_id)
+            if not expected and not agents and container_id not in self._uncleared:
                 await changed.wait()
                 continue
             try:
-                left = await self._look(self._terminals.of(container_id), expected)
+                left = await self._look(self._terminals.of(container_id), expected, agents)
                 if not left:
                     self._uncleared.discard(container_id)
             except TerminalGone:
-                self._report(compare(expected, (), self._state.layouts))
+                self._report(compare(expected, (), self._state.layouts), adopted.lost_agents(agents, ()))
                 self._uncleared.discard(container_id)
                 # There is nothing to look at before something is made here again.
                 await changed.wait()
@@ -145,20 +153,23 @@ class Watching:
                 say("panes cannot be looked at; trying again", container_id=container_id, reason=str(error))
                 await self._clock.sleep(RETRY_S)
 
-    async def _look(self, terminal: Terminal, expected: Sequence[Pane]) -> bool:
+    async def _look(self, terminal: Terminal, expected: Sequence[Pane], agents: Sequence[Agent]) -> bool:
         """Report and clear what a look shows; whether something of a removed pane was left."""
-        findings = compare(expected, await terminal.look(), self._state.layouts)
-        if doubtful(findings.gone, expected):
+        seen = await terminal.look()
+        findings, lost = compare(expected, seen, self._state.layouts), adopted.lost_agents(agents, seen)
+        if doubtful(findings.gone, expected) or doubtful(lost, agents):
             await self._clock.sleep(SECOND_LOOK_S)
-            findings = compare(expected, await terminal.panes(), self._state.layouts)
-        self._report(findings)
+            seen = await terminal.panes()
+            findings, lost = compare(expected, seen, self._state.layouts), adopted.lost_agents(agents, seen)
+        self._report(findings, lost)
         for seen in findings.left:
             if seen.pane_id is not None:
                 await terminal.kill_pane(seen.tmux_pane_id, seen.pane_id)
         return bool(findings.left)
 
-    def _report(self, findings: Findings) -> None:
-        for pane_id, step, request in reports(findings):
-            if (pane_id, step) not in self._reported:
-                self._reported.add((pane_id, step))
-                self._follow_ups.send(pane_id, step, request, spontaneous=True)
+    def _report(self, findings: Findings, lost: Sequence[AgentRecordGone]) -> None:
+        gone = ((request.agent_id, adopted.STEP, request) for request in lost)
+        for subject_id, step, request in (*reports(findings), *gone):
+            if (subject_id, step) not in self._reported:
+                self._reported.add((subject_id, step))
+                self._follow_ups.send(subject_id, step, request, spontaneous=True)

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from domain.agents import events as ae
 from domain.layouts import events as e
 from domain.messages import Event
 from domain.node import NodeClaimed
@@ -44,6 +45,8 @@ def aggregate(event: Event) -> tuple[str, str]:
     """Kind and id of what the event is about."""
     if isinstance(event, NodeClaimed):
         return "node", event.node
+    if isinstance(event, ae.AgentAdopted | ae.AgentReported | ae.AgentGone):
+        return "agent", event.agent_id
     kind = "pane" if hasattr(event, "pane_id") else "layout"
     return kind, getattr(event, f"{kind}_id")
 
@@ -52,6 +55,8 @@ class Books:
     def __init__(self) -> None:
         self.layouts: dict[str, LayoutEntry] = {}
         self.panes: dict[str, PaneEntry] = {}
+        # Adopted agents that are not gone: place and label, each with its container.
+        self.agents: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {}
         self.sequences: Counter[tuple[str, str]] = Counter()
 
     def write(self, events: Iterable[Event]) -> None:
@@ -84,6 +89,12 @@ class Books:
                 pane = self.panes[event.pane_id]
                 assert event.from_ == pane.state
                 pane.state, pane.stage = event.to, event.failed_stage
+            case ae.AgentAdopted():
+                place, label = (event.container_id, event.tmux_pane_id), (event.container_id, event.label)
+                assert (place, label) not in self.agents.values()
+                self.agents[event.agent_id] = (place, label)
+            case ae.AgentGone():
+                del self.agents[event.agent_id]
             case _:
                 pass
 

@@ -2,7 +2,8 @@
 
 L1 capacity · L2 label unique · L3 session and slot unique among living panes · L4 idempotent: the same again emits
 nothing new · L5 chains linear and at most 16 deep · L6 a layout's state is that of its panes · L7 sequences gapless ·
-L8 memory is the fold of the log, from any snapshot on · L9 indexes are what a recomputation gives
+L8 memory is the fold of the log, from any snapshot on · L9 indexes are what a recomputation gives · L10 nothing acts
+on an adopted agent
 """
 
 from collections.abc import Iterable
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from domain import tower
+from domain.agents.commands import AgentRecordGone, AgentReport
+from domain.agents.events import Gone
 from domain.containers import knowing
 from domain.errors import Rejection
 from domain.layouts import commands as c
@@ -23,7 +26,7 @@ from domain.tower import Tower
 from handlers import snapshots
 from handlers.ledger import Ledger
 from tests.unit.books import Books, aggregate
-from tests.unit.builders import BENCH, OTHER_BENCH, create, facts, recreate
+from tests.unit.builders import BENCH, OTHER_BENCH, adopt, create, facts, in_tmux, recreate
 from tests.unit.given import fold
 
 CONTAINERS = (HOST, BENCH)
@@ -211,6 +214,45 @@ class Node(RuleBasedStateMachine):
         self.ask(request, TOWER)
         assert self.state.layouts == settled, "L4 idempotent: recovery on a stable tree"
 
+    @rule(
+        place=st.sampled_from(["%7", "%8", "%9"]),
+        pid=st.sampled_from([77, 77, 78]),
+        label=st.sampled_from(["m1", "s1", "lead", "reviewer"]),
+        container=st.sampled_from(CONTAINERS),
+        origin=ORIGINS,
+    )
+    def adopt(self, place: str, pid: int, label: str, container: str, origin: str) -> None:
+        request, there = adopt(place, label, container=container), [in_tmux(place, pid)]
+        if not isinstance(self.ask(request, origin, panes=there), Rejection):
+            self.again(request, origin, panes=there)
+
+    @rule(number=NUMBERS, session=st.sampled_from(["s", "t"]), origin=ORIGINS)
+    def tell_session(self, number: int, session: str, origin: str) -> None:
+        request = AgentReport(pane_id=self.pane(number), agent_session=session)
+        if not isinstance(self.ask(request, origin), Rejection):
+            self.again(request, origin)
+
+    @rule(number=NUMBERS)
+    def lose_agent(self, number: int) -> None:
+        known = sorted(self.state.agents.known) or ["unknown"]
+        request = AgentRecordGone(agent_id=known[number % len(known)], reason=Gone.VANISHED)
+        self.ask(request, TOWER)
+        self.again(request, TOWER)
+
+    @rule(number=NUMBERS)
+    def act_on_an_adopted_agent(self, number: int) -> None:
+        """L10: by no command."""
+        adopted = sorted(agent.agent_id for agent in self.state.agents.known.values() if agent.pane_id is None)
+        if not adopted:
+            return
+        agent_id = adopted[number % len(adopted)]
+        told = reports(agent_id)
+        for request in (c.PaneRemove(pane_id=agent_id), recreate(agent_id), *told):
+            outcome = self.ask(request, TOWER)
+            assert outcome == () or (
+                isinstance(outcome, Rejection) and outcome.code == "managed_pane_protected_adopted"
+            )
+
     @rule(origin=ORIGINS)
     def promote(self, origin: str) -> None:
         outcome = self.ask(c.PanePromote(), origin)
@@ -233,6 +275,10 @@ class Node(RuleBasedStateMachine):
     def labels(self) -> None:
         held = self.books.labels()
         assert {label: panes for label, panes in held.items() if len(panes) > 1} == {}, "L2 label unique"
+        agents = self.books.agents
+        assert dict(self.state.agents.labels) == {label: agent for agent, (_, label) in agents.items()}, "L9 agents"
+        assert dict(self.state.agents.places) == {place: agent for agent, (place, _) in agents.items()}, "L9 agents"
+        assert set(self.state.agents.labels) & set(held) == set(), "L2 label unique, adopted agents among them"
         assert dict(self.state.layouts.live_labels) == {label: pane for label, (pane,) in held.items()}, "L9 labels"
 
     @invariant()

@@ -4,11 +4,13 @@ from typing import Any
 
 import pytest
 
+from domain.agents.events import Gone
 from domain.layouts.state import Layouts
 from domain.messages import HOST, Event
+from handlers.effects.adopted import lost_agents
 from handlers.effects.watching import compare, doubtful, reports, spawned_panes
 from handlers.ports import SeenPane
-from tests.unit.builders import gone, layout, moved, ready_layout, spawned
+from tests.unit.builders import adopted, agent_gone, gone, layout, moved, ready_layout, spawned
 from tests.unit.given import given
 
 
@@ -95,3 +97,27 @@ def test_more_than_half_gone_at_once_is_looked_at_again(gone_count: int, expecte
     panes = spawned_panes(layouts(*ready_layout("L", "m1", "s1", "s2", "s3")), HOST)
     assert len(panes) == 4
     assert doubtful(panes[:gone_count], panes) is expected
+
+
+class TestAnAdoptedAgent:
+    agents = given(adopted(), adopted("B", "other", tmux_pane_id="%8", pid=88)).state.agents.adopted_in(HOST)
+    b_is_there = seen(None, tmux_pane_id="%8", pid=88)
+
+    def lost(self, *look: SeenPane) -> list[tuple[str, Gone]]:
+        return [(each.agent_id, each.reason) for each in lost_agents(self.agents, look)]
+
+    def test_that_is_seen_alive_is_no_news(self):
+        moved_away = seen(None, tmux_pane_id="%7", pid=77, session_name="session-L", title="renamed", command="vim")
+        assert self.lost(moved_away, self.b_is_there) == []
+
+    def test_that_is_not_seen_vanished(self):
+        assert self.lost(self.b_is_there) == [("A", Gone.VANISHED)]
+
+    def test_that_is_dead_exited(self):
+        assert self.lost(seen(None, tmux_pane_id="%7", pid=77, dead=True), self.b_is_there) == [("A", Gone.EXITED)]
+
+    def test_in_whose_place_another_process_runs_vanished(self):
+        assert self.lost(seen(None, tmux_pane_id="%7", pid=78), self.b_is_there) == [("A", Gone.VANISHED)]
+
+    def test_that_is_gone_is_missed_no_more(self):
+        assert given(adopted(), agent_gone()).state.agents.adopted_in(HOST) == ()
