@@ -254,15 +254,14 @@ class ContainerEngine(Protocol):
 class LaunchProfile(msgspec.Struct, frozen=True, kw_only=True):
     """A named argv with env and working directory; `digest` is over all of them. Never recorded in an event.
 
-    `resume` is run instead of `command` where a predecessor of the pane reported its agent's session: `{agent_session}`
-    in its words stands for that.
+    `resume` takes the place of `command` when the agent's own session id is known, in each `{agent_session}` of it.
     """
 
     name: str
     command: tuple[str, ...]
-    resume: tuple[str, ...] | None = None
     env: Mapping[str, str] = {}
     working_dir: str | None = None
+    resume: tuple[str, ...] | None = None
     digest: str = ""
 
 
