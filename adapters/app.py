@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import secrets
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -17,19 +18,24 @@ import structlog
 
 from adapters.engine import Connections, Engine, Parts
 from adapters.files.atomic import write_private
-from adapters.http.app import create_app
+from adapters.http import bench_socket
+from adapters.http.app import create_app, create_bench_app
 from adapters.http.readiness import Readiness
 from adapters.http.server import HttpServer, bind
 from adapters.http.services import HttpServices
 from adapters.nats.broker import EmbeddedBroker
 from adapters.nats.connection import check_broker, connect, without_credentials
 from adapters.nats.doors import ask_ping
+from adapters.nats.outcomes import InboxOutcomes
+from adapters.nats.rpc_door import RpcDoor
 from adapters.nats.streams import ensure_streams
+from adapters.rpc.calling import Calls
 from adapters.settings import Settings
 from adapters.sql import open_database
 from adapters.system import SystemClock, SystemIds
 from adapters.telemetry import Metrics
 from adapters.tmux.terminals import tmux_version
+from domain.scoping import container_of
 from projections.ports import DatabaseTrouble
 from projections.projector import Projector
 from projections.read_models import ReadModels
@@ -64,6 +70,9 @@ async def run_tower(
     async with AsyncExitStack() as stack:
         listening = bind(settings.http_host, settings.http_port)
         stack.callback(listening.close)
+        bench = bench_socket.path_in(settings.home)
+        bench_listening = _bind_bench(bench)
+        stack.callback(bench_socket.remove_bench, bench, bench_listening)
         connections = await _connect(settings, stack)
         metrics = Metrics()
         engine = Engine(settings, connections, metrics)
@@ -79,7 +88,8 @@ async def run_tower(
             await engine.start(parts)
             read_models = ReadModels(database, projector.progress, engine.log.last_position)
             services = _services(settings, engine, read_models, metrics)
-            async with HttpServer(create_app(services), listening) as http:
+            bench_http = HttpServer(create_bench_app(services), bench_listening, url=f"unix:{bench}")
+            async with bench_http, HttpServer(create_app(services), listening) as http:
                 info = TowerInfo(
                     pid=os.getpid(),
                     node=settings.node,
@@ -88,7 +98,10 @@ async def run_tower(
                     tmux=str(settings.tmux_socket),
                 )
                 parts.own(http.wait(), "http")
+                parts.own(bench_http.wait(), "bench socket")
                 await engine.open_doors(parts)
+                rpc_door = _rpc_door(settings, engine, read_models, connections)
+                await rpc_door.open()
                 with _announced(settings.home, info, connections.operator_url):
                     _log.info("ready", http=info.http)
                     if on_ready is not None:
@@ -96,6 +109,8 @@ async def run_tower(
                     await stop.wait()
                     _log.info("stopping")
                     http.refuse_commands()
+                    bench_http.refuse_commands()
+                    await rpc_door.close()
                     await engine.stop()
 
 
@@ -111,7 +126,22 @@ def _services(settings: Settings, engine: Engine, read_models: ReadModels, metri
         token=http_token(settings.home),
         metrics=metrics.registry,
         bound_host=settings.http_host,
+        containers=lambda: engine.writer.ledger.tower.containers.known,
+        container_of=lambda event: container_of(event, engine.writer.ledger.tower),
     )
+
+
+def _rpc_door(settings: Settings, engine: Engine, read_models: ReadModels, connections: Connections) -> RpcDoor:
+    calls = Calls(ask=engine.asker.ask, read_models=read_models, ids=SystemIds())
+    outcomes = InboxOutcomes(connections.answers, settings.node)
+    return RpcDoor(connections.tower, settings.node, calls.call, outcomes)
+
+
+def _bind_bench(path: Path) -> socket.socket:
+    try:
+        return bench_socket.bind_bench(path)
+    except OSError as error:
+        raise CannotStart(f"the bench socket {path} cannot be made: {error}") from error
 
 
 async def _connect(settings: Settings, stack: AsyncExitStack) -> Connections:

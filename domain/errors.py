@@ -60,6 +60,17 @@ class Rejection(Exception):
         self.details: Final[dict[str, Any]] = details
 
 
+def host_only() -> Rejection:
+    """What a bench peer is told of everything that is not its own, whether it exists or not."""
+    return Rejection("host_only", "only the operator may do this")
+
+
+def unseen(caller: str, not_found: Rejection) -> Rejection:
+    """The refusal for something that `caller` does not see: `not_found` for the operator only, so that nobody else
+    learns which ids exist."""
+    return not_found if caller == "host" else host_only()
+
+
 def http_status(code: str) -> int:
     """The HTTP status of an error code."""
     if code in _STATUS:

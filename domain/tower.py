@@ -24,7 +24,7 @@ from domain.containers import (
     ContainerScan,
     ContainerScanRequested,
 )
-from domain.errors import Rejection
+from domain.errors import host_only
 from domain.layouts import commands as lc
 from domain.layouts import decide as layouts_decide
 from domain.layouts import events as le
@@ -194,7 +194,7 @@ def _check_origin(command: Command[Request], state: Tower) -> None:
     if resolved and isinstance(command.request, lc.PanePromote):
         return
     if not resolved or _container_of(command.request, state) != command.origin:
-        raise Rejection("host_only", "only the operator may do this")
+        raise host_only()
 
 
 def _container_of(request: Request, state: Tower) -> str | None:

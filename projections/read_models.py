@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from domain.envelope import Recorded
 from domain.layouts.state import MAX_GENERATIONS
-from projections import agents, commands, events, layouts
+from projections import agents, commands, events, layouts, scope
 from projections.agents import AGENTS
 from projections.event_filter import conditions
 from projections.events import EVENTS
@@ -23,6 +23,7 @@ from projections.rows import (
     LAYOUT_ORDER,
     NO_PANES,
     PANE_ORDER,
+    WITHIN,
     Item,
     checked_state,
     counted,
@@ -57,10 +58,24 @@ class ReadModels:
     """`head` tells the last position of the log. Raises `Rejection` (`validation_failed`, `read_model_behind`), and
     `DatabaseTrouble` while the database cannot be asked."""
 
-    def __init__(self, database: Database, progress: Progress, head: Callable[[], Awaitable[int]]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        progress: Progress,
+        head: Callable[[], Awaitable[int]],
+        *,
+        within: str | None = None,
+    ) -> None:
+        """`within`: only what a peer inside this container may see; None sees all."""
         self._database = database
         self._progress = progress
         self._head = head
+        self._within = within
+
+    def seen_from(self, container_id: str, /) -> "ReadModels":
+        """The same read models, narrowed to what a peer in that container may see: lists hold its own rows, what is
+        of another container is not found."""
+        return ReadModels(self._database, self._progress, self._head, within=container_id)
 
     # --- layouts, panes, agents ------------------------------------------------------------------------------------
 
@@ -73,7 +88,7 @@ class ReadModels:
         cursor: str | None = None,
     ) -> Page:
         """By state, then newest first, then id descending."""
-        filters = {"container_id": container_id, "state": checked_state(state)}
+        filters = {"container_id": container_id, "state": checked_state(state), WITHIN: self._within}
         query = Query("layouts", LAYOUT_ORDER, filters, limit, cursor)
         statement = query.apply(filtered(sa.select(LAYOUTS.table), filters))
 
@@ -95,7 +110,7 @@ class ReadModels:
 
         def work(connection: sa.Connection) -> Item | None:
             snapshot(connection, layouts.PROJECTION)
-            item = one(connection, LAYOUTS.table, layout_id)
+            item = one(connection, LAYOUTS.table, layout_id, within=self._within)
             if item is None:
                 return None
             counts = pane_counts(connection, [layout_id]).get(layout_id, NO_PANES)
@@ -113,7 +128,12 @@ class ReadModels:
         cursor: str | None = None,
     ) -> Page:
         """By state, layout, index in tmux (those without one last), id."""
-        filters = {"container_id": container_id, "layout_id": layout_id, "state": checked_state(state)}
+        filters = {
+            "container_id": container_id,
+            "layout_id": layout_id,
+            "state": checked_state(state),
+            WITHIN: self._within,
+        }
         query = Query("panes", PANE_ORDER, filters, limit, cursor)
         return await self._page(layouts.PROJECTION, query, filtered(sa.select(PANES.table), filters), shown)
 
@@ -122,7 +142,7 @@ class ReadModels:
 
         def work(connection: sa.Connection) -> Item | None:
             snapshot(connection, layouts.PROJECTION)
-            item = one(connection, PANES.table, pane_id)
+            item = one(connection, PANES.table, pane_id, within=self._within)
             if item is None or not include_predecessor_chain:
                 return item
             chain: list[Item] = []
@@ -146,7 +166,7 @@ class ReadModels:
         cursor: str | None = None,
     ) -> Page:
         """By state of the pane, container, label, id."""
-        filters = {"container_id": container_id, "state": checked_state(state)}
+        filters = {"container_id": container_id, "state": checked_state(state), WITHIN: self._within}
         query = Query("agents", _AGENT_ORDER, filters, limit, cursor)
         statement = filtered(sa.select(AGENTS.table).where(_agents.id.is_not(None)), filters)
         return await self._page(agents.PROJECTION, query, statement, shown)
@@ -179,12 +199,25 @@ class ReadModels:
             "until": until,
             "after_position": after_position,
         }
-        query = Query("events", _EVENT_ORDER, filters, limit, cursor)
+        query = Query("events", _EVENT_ORDER, filters | {WITHIN: self._within}, limit, cursor)
         statement = sa.select(_events.position, _events.payload).where(*conditions(**filters))
-        return await self._page(events.PROJECTION, query, statement, _cloud_event)
+        if self._within is None:
+            return await self._page(events.PROJECTION, query, statement, _cloud_event)
+        return await self._own_events(query, statement.where(scope.about(self._within)))
+
+    async def _own_events(self, query: Query, statement: sa.Select[*tuple[Any, ...]]) -> Page:
+        statement = query.apply(statement)
+
+        def work(connection: sa.Connection) -> Page:
+            position = min(snapshot(connection, events.PROJECTION), scope.known_until(connection))
+            rows = connection.execute(statement.where(_events.position <= position)).mappings().all()
+            return Page([_cloud_event(row) for row in rows[: query.limit]], query.next_cursor(rows), position)
+
+        return await self._read(events.PROJECTION, work)
 
     async def command(self, command_id: str, /, *, actor: str | None = None) -> Item | None:
         """The outcome of a command as far as the log tells; `actor` tells apart origins that used the same id."""
+        actor = actor if self._within is None else self._within
         wanted = _events.command_id == indexable(command_id)
         statement = sa.select(_events.position, _events.payload).where(wanted).order_by(_events.position)
         if actor is not None:
@@ -212,6 +245,9 @@ class ReadModels:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         names = [status.name for status in self._progress] if model is None else [MODELS[model].name]
+        if model == "events" and self._within is not None:
+            # Which events a container's peer may see is known from the other read models.
+            names = [status.name for status in self._progress]
         for name in names:
             await self._progress.reached(name, position, deadline - loop.time())
 

@@ -57,14 +57,24 @@ def pane_counts(connection: sa.Connection, layout_ids: Sequence[str]) -> dict[st
     }
 
 
-def one(connection: sa.Connection, table: sa.Table, row_id: str) -> Item | None:
-    found = connection.execute(sa.select(table).where(table.c.id == storable(row_id))).mappings().first()
+def one(connection: sa.Connection, table: sa.Table, row_id: str, *, within: str | None = None) -> Item | None:
+    """The row of that id; None also for one outside of the container `within`."""
+    statement = filtered(sa.select(table).where(table.c.id == storable(row_id)), {WITHIN: within})
+    found = connection.execute(statement).mappings().first()
     return None if found is None else shown(found)
+
+
+WITHIN: Final = "within"
+"""Name of the filter that narrows a list to the container whose peer asks; it stands beside `container_id`."""
 
 
 def filtered(statement: sa.Select[Any], filters: Mapping[str, str | None]) -> sa.Select[Any]:
     columns = statement.get_final_froms()[0].c
-    given = [columns[name] == storable(value) for name, value in filters.items() if value is not None]
+    given = [
+        columns["container_id" if name == WITHIN else name] == storable(value)
+        for name, value in filters.items()
+        if value is not None
+    ]
     return statement.where(*given)
 
 

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from adapters.http.services import Page
+from adapters.rpc.calling import refused
 from domain.errors import Rejection, http_status
 from handlers.ports import LogError
 from projections.ports import DatabaseTrouble
@@ -27,13 +28,18 @@ def page_response(page: Page) -> Response:
     return json_response({"items": page.items, "next_cursor": page.next_cursor, "position": page.position})
 
 
-def error_response(rejection: Rejection) -> Response:
-    """The body and status of a refusal; a 401 names the scheme, a 405 the methods that are allowed."""
+def error_response(rejection: Rejection, *, method: str | None = None) -> Response:
+    """The body and status of a refusal; a 401 names the scheme, a 405 the methods that are allowed.
+
+    `method`: the name that was called below `/v1/rpc/`, where answers have a form of their own.
+    """
     headers: dict[str, str] = {}
     if rejection.code == "unauthorized":
         headers["WWW-Authenticate"] = "Bearer"
     if rejection.code == "method_not_allowed":
         headers["Allow"] = ", ".join(rejection.details["allowed"])
+    if method is not None:
+        return json_response(refused(method, rejection), http_status(rejection.code), headers)
     error = {"code": rejection.code, "message": rejection.message, "details": rejection.details}
     return json_response({"error": error}, http_status(rejection.code), headers)
 

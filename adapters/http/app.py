@@ -5,10 +5,12 @@ from typing import Any
 from fastapi import FastAPI
 
 from adapters.http import documents, probes, routes
+from adapters.http.admission import ByKernel, ByToken
 from adapters.http.answers import install_error_handlers
-from adapters.http.gate import Gate
+from adapters.http.gate import Admit, Gate
 from adapters.http.services import HttpServices
 from adapters.http.stream import Streams
+from adapters.rpc.calling import Calls
 
 
 def create_api() -> FastAPI:
@@ -35,11 +37,27 @@ def create_api() -> FastAPI:
 
 
 def create_app(services: HttpServices) -> FastAPI:
-    """The application over `services`, behind its gate. `HttpServer` ends its event streams when it stops."""
+    """The application over `services` for a TCP listener: the token there is the operator's. `HttpServer` ends its
+    event streams when it stops."""
+    return _create(services, ByToken(services.token, services.bound_host, services.allowed_hosts))
+
+
+def create_bench_app(services: HttpServices) -> FastAPI:
+    """The same application for the bench socket, where the kernel says who asks."""
+    return _create(services, ByKernel(services.containers))
+
+
+def _create(services: HttpServices, admit: Admit) -> FastAPI:
     app = create_api()
     app.state.services = services
     app.state.streams = Streams(services.max_streams)
     app.state.takes_commands = True
-
-    app.add_middleware(Gate, token=services.token, bound_host=services.bound_host, allowed_hosts=services.allowed_hosts)
+    app.state.calls = Calls(
+        ask=services.ask,
+        read_models=services.read_models,
+        ids=services.ids,
+        outcome_timeout_s=services.outcome_timeout_s,
+        after_timeout_s=services.after_timeout_s,
+    )
+    app.add_middleware(Gate, admit=admit)
     return app

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from adapters.http import rows
 from adapters.http.command_body import CommandBody
+from adapters.rpc.methods import METHODS, Command, Method
 from domain import catalogue
 from domain.errors import DETAILS, http_status
 
@@ -124,6 +125,55 @@ COMMAND_BODY: Final[dict[str, Any]] = {
                     if entry.name in EXAMPLES
                 },
             }
+        },
+    },
+    "security": [{"token": []}],
+}
+
+
+RPC_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "As asked.", "model": rows.RpcAnswer},
+    **{
+        status: {**_error(status), "model": rows.RpcAnswer}
+        for status in (401, 403, 404, 409, 413, 422, 500, 501, 503, 504)
+    },
+}
+
+
+def _parameters(method: Method) -> str:
+    """A line of the table that the document shows."""
+    does = method.does
+    what = f"`{does.noun}.{does.verb}`" if isinstance(does, Command) else "query"
+    if isinstance(does, Command):
+        entry = catalogue.request_type(f"{does.noun}.{does.verb}")
+        assert entry is not None
+        fields = (*entry.request.__struct_fields__, "command_id")
+    else:
+        fields = does.parameters.__struct_fields__
+    names = ", ".join(f"`{field}`" for field in sorted(fields))
+    return f"| {method.number} | {what} | `{method.operator_name}` | `{method.bench_name}` | {names} |"
+
+
+_RPC_TEXT: Final = (
+    "The predecessor's methods under their own names. The body holds the parameters; no body means none. The names of "
+    "the first column are the operator's alone; a peer in a container uses the second ones, and acts on its own "
+    "container only."
+)
+
+RPC_BODY: Final[dict[str, Any]] = {
+    "description": "\n".join(
+        (
+            _RPC_TEXT,
+            "",
+            "| | is | operator's name | name in a container | parameters |",
+            "|---|---|---|---|---|",
+            *map(_parameters, METHODS),
+        )
+    ),
+    "requestBody": {
+        "required": False,
+        "content": {
+            _JSON: {"schema": {"type": "object"}, "examples": {"managed.layout.list": {"value": {"state": "ready"}}}}
         },
     },
     "security": [{"token": []}],

@@ -10,7 +10,15 @@ from starlette.responses import Response
 from adapters import telemetry
 from adapters.http import command_body, rows
 from adapters.http.answers import json_response, page_response, validation_failed
-from adapters.http.documents import COMMAND_BODY, OUTCOME_RESPONSES, STREAM_RESPONSES, responses
+from adapters.http.benches import bench_allowed, bench_of, for_benches
+from adapters.http.documents import (
+    COMMAND_BODY,
+    OUTCOME_RESPONSES,
+    RPC_BODY,
+    RPC_RESPONSES,
+    STREAM_RESPONSES,
+    responses,
+)
 from adapters.http.gate import PEER
 from adapters.http.parameters import (
     MAX_POSITION,
@@ -26,10 +34,12 @@ from adapters.http.parameters import (
     no_doubles,
 )
 from adapters.http.services import HttpServices
-from adapters.http.stream import EventStream, Streams
-from domain.errors import Rejection, http_status
+from adapters.http.stream import EventStream, Own, Streams
+from adapters.rpc import methods
+from adapters.rpc.calling import Calls
+from domain.errors import Rejection, http_status, unseen
 
-v1 = APIRouter(prefix="/v1", dependencies=[no_doubles])
+v1 = APIRouter(prefix="/v1", dependencies=[no_doubles, bench_allowed])
 
 Id = Annotated[str, Path(max_length=200)]
 
@@ -39,17 +49,20 @@ def services_of(request: Request) -> HttpServices:
 
 
 async def _models(request: Request, query: Reading, model: str | None) -> Any:
-    """The read models, once `model` (all of them when None) reflects the position that was asked for."""
-    services = services_of(request)
+    """The read models as who asks may see them, once `model` (all of them when None) reflects the position that was
+    asked for."""
+    services, container_id = services_of(request), bench_of(request)
+    models = services.read_models if container_id is None else services.read_models.seen_from(container_id)
     if query.after is not None:
-        await services.read_models.wait_for(query.after, services.after_timeout_s, model=model)
-    return services.read_models
+        await models.wait_for(query.after, services.after_timeout_s, model=model)
+    return models
 
 
 # --- layouts and panes ---------------------------------------------------------------------------------------------
 
 
 @v1.get("/layouts", tags=["layouts"], responses=responses(rows.LayoutPage))
+@for_benches
 async def list_layouts(request: Request, query: Annotated[LayoutsQuery, Query()]) -> Response:
     """Layouts by state (creating, degraded, ready, failed, removed), then newest first."""
     models = await _models(request, query, "layouts")
@@ -57,16 +70,19 @@ async def list_layouts(request: Request, query: Annotated[LayoutsQuery, Query()]
 
 
 @v1.get("/layouts/{layout_id}", tags=["layouts"], responses=responses(rows.LayoutWithPanes, missing=True))
+@for_benches
 async def show_layout(request: Request, layout_id: Id, query: Annotated[LayoutQuery, Query()]) -> Response:
     """One layout with its panes."""
     models = await _models(request, query, "layouts")
     layout = await models.layout(layout_id, include_terminal_panes=query.include_terminal_panes)
     if layout is None:
-        raise Rejection("managed_layout_not_found", f"no layout {layout_id}", layout_id=layout_id)
+        missing = Rejection("managed_layout_not_found", f"no layout {layout_id}", layout_id=layout_id)
+        raise unseen(request.scope[PEER], missing)
     return json_response(layout)
 
 
 @v1.get("/panes", tags=["layouts"], responses=responses(rows.PanePage))
+@for_benches
 async def list_panes(request: Request, query: Annotated[PanesQuery, Query()]) -> Response:
     """Panes by state, layout, tmux pane index."""
     models = await _models(request, query, "panes")
@@ -74,16 +90,18 @@ async def list_panes(request: Request, query: Annotated[PanesQuery, Query()]) ->
 
 
 @v1.get("/panes/{pane_id}", tags=["layouts"], responses=responses(rows.PaneWithChain, missing=True))
+@for_benches
 async def show_pane(request: Request, pane_id: Id, query: Annotated[PaneQuery, Query()]) -> Response:
     """One pane."""
     models = await _models(request, query, "panes")
     pane = await models.pane(pane_id, include_predecessor_chain=query.include_predecessor_chain)
     if pane is None:
-        raise Rejection("managed_pane_not_found", f"no pane {pane_id}", pane_id=pane_id)
+        raise unseen(request.scope[PEER], Rejection("managed_pane_not_found", f"no pane {pane_id}", pane_id=pane_id))
     return json_response(pane)
 
 
 @v1.get("/agents", tags=["layouts"], responses=responses(rows.AgentPage))
+@for_benches
 async def list_agents(request: Request, query: Annotated[AgentsQuery, Query()]) -> Response:
     """Panes that are registered as agents."""
     models = await _models(request, query, "agents")
@@ -94,6 +112,7 @@ async def list_agents(request: Request, query: Annotated[AgentsQuery, Query()]) 
 
 
 @v1.get("/events", tags=["log"], responses=responses(rows.EventPage))
+@for_benches
 async def list_events(request: Request, query: Annotated[EventsQuery, Query()]) -> Response:
     """The audit query: recorded events that meet every condition given."""
     models = await _models(request, query, "events")
@@ -101,6 +120,7 @@ async def list_events(request: Request, query: Annotated[EventsQuery, Query()]) 
 
 
 @v1.get("/events/stream", tags=["log"], responses=STREAM_RESPONSES)
+@for_benches
 async def stream_events(request: Request, query: Annotated[StreamQuery, Query()]) -> Response:
     """Events as they are recorded, as server-sent events: `id` is the position, `event` the type, `data` the CloudEvent
     with its `position`.
@@ -108,7 +128,7 @@ async def stream_events(request: Request, query: Annotated[StreamQuery, Query()]
     Starts after the `Last-Event-ID` header, else after `after_position`, else at the end of the log (with `since`: at
     its beginning). Comments keep the connection alive. An entry that cannot be read comes as `event: undecodable`.
     """
-    services, streams = services_of(request), streams_of(request)
+    services, streams, container_id = services_of(request), streams_of(request), bench_of(request)
     if streams.open >= streams.limit:
         raise Rejection("tower_busy", f"{streams.open} event streams are open, at most {streams.limit}", queued=0)
     return EventStream(
@@ -117,6 +137,7 @@ async def stream_events(request: Request, query: Annotated[StreamQuery, Query()]
         query,
         streams=streams,
         keep_alive_s=services.keep_alive_s,
+        own=None if container_id is None else Own(container_id, services.container_of),
     )
 
 
@@ -141,10 +162,13 @@ async def _stream_start(request: Request, query: StreamQuery) -> int:
 
 
 @v1.get("/projections", tags=["log"], responses=responses(rows.ProjectionPage))
+@for_benches
 async def list_projections(request: Request, query: Annotated[Reading, Query()]) -> Response:
-    """How far each read model is, and why it stopped if it did. `position` is the log's end."""
+    """How far each read model is, and why it stopped if it did (told to the operator). `position` is the log's end."""
     models = await _models(request, query, None)
     items = await models.projections()
+    if bench_of(request) is not None:
+        items = [{**item, "reason": None, "stopped_event": None} for item in items]
     position = await services_of(request).last_position()
     return json_response({"items": items, "next_cursor": None, "position": position})
 
@@ -153,6 +177,7 @@ async def list_projections(request: Request, query: Annotated[Reading, Query()])
 
 
 @v1.post("/commands", tags=["commands"], responses=OUTCOME_RESPONSES, openapi_extra=COMMAND_BODY)
+@for_benches
 async def post_command(request: Request, query: Annotated[NoParameters, Query()]) -> Response:
     """Ask for something and wait for the outcome. The same `id` asked again answers the recorded outcome; a repeat
     with the same `idempotency_key` answers the present state of what the first one made."""
@@ -191,7 +216,20 @@ def status_of(outcome: Mapping[str, Any]) -> int:
     return 200 if outcome["status"] == "accepted" else http_status(outcome["error"]["code"])
 
 
+@v1.post("/rpc/{method}", tags=["commands"], responses=RPC_RESPONSES, openapi_extra=RPC_BODY)
+@for_benches
+async def call_method(request: Request, method: Id, query: Annotated[NoParameters, Query()]) -> Response:
+    """The predecessor's methods under their own names; see `adapters/rpc/methods.py` for what each one is today. The
+    body holds the parameters, those of a command with `command_id` if you like; no body means none."""
+    if not request.app.state.takes_commands and methods.is_command(method):
+        raise Rejection("temporarily_unavailable", "the tower is stopping", part="writer")
+    calls: Calls = request.app.state.calls
+    answer = await calls.call(request.scope[PEER], method, await request.body())
+    return json_response(answer, 200 if answer["ok"] else http_status(answer["error"]["code"]))
+
+
 @v1.get("/commands/{command_id}", tags=["commands"], responses=responses(rows.RecordedOutcome, missing=True))
+@for_benches
 async def show_outcome(request: Request, command_id: Id, query: Annotated[Reading, Query()]) -> Response:
     """The outcome of a recorded command, accepted or rejected."""
     models = await _models(request, query, "commands")

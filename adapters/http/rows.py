@@ -296,6 +296,25 @@ class Outcome(BaseModel):
     replay: bool | None = Field(None, description="The command, or its idempotency key, had been decided before.")
 
 
+class RpcAnswer(BaseModel):
+    """What a method answers: `result` with `ok`, else `error`. `app_contract_version` stands beside the answers to the
+    names that begin with `app.`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"ok": True, "result": {"items": [LAYOUT], "next_cursor": None, "position": 1234}},
+                {"ok": False, "error": REJECTED["error"], "app_contract_version": "1.1"},
+            ]
+        }
+    )
+
+    ok: bool
+    result: dict[str, Any] | None = Field(None, description="What the command or query answers, if it was not refused.")
+    error: Failure | None = Field(None, description="Why it was refused.")
+    app_contract_version: Literal["1.1"] | None = None
+
+
 class RecordedOutcome(Outcome):
     """The outcome as the log tells it, with who asked and what was recorded."""
 

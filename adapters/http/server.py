@@ -1,4 +1,4 @@
-"""uvicorn as a part of the tower: in its event loop, without signal handlers, on a socket that we bound."""
+"""uvicorn as a part of the tower: in its event loop, without signal handlers, on sockets that we bound."""
 
 import asyncio
 import contextlib
@@ -11,6 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from adapters.http.bench_socket import BenchProtocol
 from adapters.http.browser import is_loopback
 
 GRACE_S: Final = 5
@@ -54,14 +55,15 @@ def url_of(sock: socket.socket) -> str:
 class HttpServer:
     """Serves `app` on `sock` until `stop()`. `start()` returns when requests are taken; use as a context manager."""
 
-    def __init__(self, app: FastAPI, sock: socket.socket, *, grace_s: int = GRACE_S) -> None:
-        self.url: Final = url_of(sock)
+    def __init__(self, app: FastAPI, sock: socket.socket, *, url: str | None = None, grace_s: int = GRACE_S) -> None:
+        """`url` names a socket that has no address of its own (the bench socket)."""
+        self.url: Final = url_of(sock) if url is None else url
         self._app = app
         self._socket = sock
         config = uvicorn.Config(
             app,
             loop="none",
-            http="h11",
+            http=BenchProtocol if sock.family == socket.AF_UNIX else "h11",
             ws="none",
             lifespan="off",
             log_config=None,
@@ -77,7 +79,8 @@ class HttpServer:
     async def start(self) -> None:
         # The socket listens already: who connects before uvicorn takes over waits in its backlog.
         self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]), name="http")
-        _log.info("http listens", url=self.url, loopback=is_loopback(self._socket.getsockname()[0]))
+        local = self._socket.family == socket.AF_UNIX or is_loopback(self._socket.getsockname()[0])
+        _log.info("http listens", url=self.url, loopback=local)
 
     async def stop(self) -> None:
         """Take no more connections, end event streams, let requests end, cut what has not ended after the grace."""

@@ -1,6 +1,6 @@
 """What the HTTP interface needs from the tower, as small Protocols; the composition root fills them in."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NotRequired, Protocol, TypedDict
@@ -8,6 +8,7 @@ from typing import Any, NotRequired, Protocol, TypedDict
 from prometheus_client import CollectorRegistry
 
 from domain.envelope import Stored
+from domain.messages import Event
 from handlers.ports import Ids
 
 Row = Mapping[str, Any]
@@ -68,6 +69,10 @@ class ReadModels(Protocol):
 
     async def projections(self) -> Sequence[Row]: ...
 
+    def seen_from(self, container_id: str, /) -> "ReadModels":
+        """The same, narrowed to what a peer in that container may see."""
+        ...
+
     async def wait_for(self, position: int, timeout_s: float, *, model: str | None) -> None:
         """Until the read model `model` (all of them when None) reflects `position`, else `read_model_behind`."""
         ...
@@ -109,6 +114,13 @@ class Check(TypedDict):
     lag: NotRequired[int]
 
 
+ContainerOf = Callable[[Event], str | None]
+
+
+def _unknown_container(_event: Event) -> str | None:
+    return None
+
+
 class Ready(Protocol):
     async def __call__(self) -> Mapping[str, Check]: ...
 
@@ -116,7 +128,8 @@ class Ready(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class HttpServices:
     """`token` is the operator's bearer token. `bound_host` is the address that the server listens on; beyond loopback
-    every request needs the token. `allowed_hosts`: further names that a Host header may carry."""
+    every request needs the token. `allowed_hosts`: further names that a Host header may carry. `containers`: the ids of
+    the registered containers. `container_of`: the container that an event is about, by the tower's state."""
 
     read_models: ReadModels
     ask: Ask
@@ -133,6 +146,8 @@ class HttpServices:
     outcome_timeout_s: float = OUTCOME_TIMEOUT_S
     keep_alive_s: float = KEEP_ALIVE_S
     max_streams: int = MAX_STREAMS
+    containers: Callable[[], Iterable[str]] = tuple
+    container_of: ContainerOf = _unknown_container
 
     def __post_init__(self) -> None:
         if len(self.token) < 16:

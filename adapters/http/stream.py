@@ -14,10 +14,11 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from adapters.http.parameters import StreamQuery
-from adapters.http.services import Follow
+from adapters.http.services import ContainerOf, Follow
 from domain import catalogue
 from domain.catalogue import UndecodableEvent
-from domain.envelope import Envelope, Stored, decode, encode, encode_data
+from domain.envelope import Envelope, Recorded, Stored, decode, encode, encode_data
+from domain.node import CommandRejected
 
 RETRY_MS: Final = 1000
 """What a client is told to wait before it connects again."""
@@ -56,8 +57,16 @@ class EventStream(Response):
     media_type = "text/event-stream"
 
     def __init__(
-        self, follow: Follow, after: int, wanted: StreamQuery, *, streams: Streams, keep_alive_s: float
+        self,
+        follow: Follow,
+        after: int,
+        wanted: StreamQuery,
+        *,
+        streams: Streams,
+        keep_alive_s: float,
+        own: "Own | None" = None,
     ) -> None:
+        """`own` narrows the stream to what a container's peer may see."""
         super().__init__()
         del self.headers["content-length"]
         self._follow = follow
@@ -65,6 +74,7 @@ class EventStream(Response):
         self._wanted = wanted
         self._streams = streams
         self._keep_alive_s = keep_alive_s
+        self._own = own
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._streams.open += 1
@@ -106,7 +116,7 @@ class EventStream(Response):
         sent_at = clock()
         async with aclosing(_Paced(self._follow(position), self._keep_alive_s)) as batches:
             async for batch in batches:
-                body = b"".join(filter(None, (server_sent(stored, self._wanted) for stored in batch)))
+                body = b"".join(filter(None, (server_sent(stored, self._wanted, self._own) for stored in batch)))
                 position = batch[-1].position if batch else position
                 if not body and clock() - sent_at >= self._keep_alive_s:
                     # The id alone moves the place from which the client resumes, past what it did not ask for.
@@ -161,15 +171,42 @@ async def _gone(receive: Receive) -> None:
         pass
 
 
-def server_sent(stored: Stored, wanted: StreamQuery) -> bytes | None:
-    """One entry of the log as a server-sent event; None if it was not asked for."""
+class Own:
+    """The events of one container: those that name it, and those of its layouts, panes and agents.
+
+    `container_of` tells by the tower's state, which an entry of the log may be a moment ahead of: what was seen to be
+    made in the container is its own all the same.
+    """
+
+    def __init__(self, container_id: str, container_of: ContainerOf) -> None:
+        self._container_id = container_id
+        self._container_of = container_of
+        self._made: set[str] = set()
+
+    def has(self, recorded: Recorded) -> bool:
+        envelope, event = recorded.envelope, recorded.event
+        if isinstance(event, CommandRejected):
+            return envelope.actor == self._container_id
+        found = self._container_of(event)
+        if found is None:
+            return envelope.subject in self._made
+        if found == self._container_id and getattr(event, "container_id", None) == found:
+            self._made.add(envelope.subject)
+        return found == self._container_id
+
+
+def server_sent(stored: Stored, wanted: StreamQuery, own: Own | None = None) -> bytes | None:
+    """One entry of the log as a server-sent event; None if it was not asked for, or is not for who asks."""
     try:
-        envelope, payload = cloud_event(stored)
+        recorded = decode(stored)
+        envelope, payload = _current(stored, recorded)
     except UndecodableEvent as error:
+        if own is not None:
+            return None
         _log.error("event not readable", position=stored.position, reason=str(error))
         event, data = UNDECODABLE, msgspec.json.encode({"position": stored.position, "reason": str(error)})
         return _frame(stored.position, event, data)
-    if not matches(envelope, wanted):
+    if not matches(envelope, wanted) or (own is not None and not own.has(recorded)):
         return None
     return _frame(stored.position, envelope.type, payload[:-1] + b',"position":%d}' % stored.position)
 
@@ -178,9 +215,8 @@ def _frame(position: int, event: str, data: bytes) -> bytes:
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (position, event.encode(), data)
 
 
-def cloud_event(stored: Stored) -> tuple[Envelope, bytes]:
-    """Envelope and JSON of an entry, in today's version of its type. Raises `UndecodableEvent`."""
-    recorded = decode(stored)
+def _current(stored: Stored, recorded: Recorded) -> tuple[Envelope, bytes]:
+    """Envelope and JSON of an entry, in today's version of its type."""
     envelope, current = recorded.envelope, catalogue.event_type(recorded.event).wire_name
     if envelope.type == current and b"\n" not in stored.payload:
         return envelope, stored.payload

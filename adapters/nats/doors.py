@@ -17,6 +17,7 @@ from adapters.nats import subjects
 from adapters.nats.connection import ApiError, js_api
 from adapters.nats.outcomes import BROKER_REPLY
 from adapters.nats.pulling import Lost, StreamReader, open_again
+from adapters.nats.refusals import Refusals
 from adapters.nats.streams import MAX_COMMAND_BYTES
 from adapters.nats.wire import NoAnswer, NoResponders, WireClient, headers_of
 from domain.errors import Rejection
@@ -26,7 +27,6 @@ from handlers.inbox import Asked
 from handlers.ports import Answer, Outcomes
 
 REPLY_TO_HEADER: Final = "Tower-Reply-To"
-REFUSALS_WAITING: Final = 10_000
 RETRY_S: Final = 0.5
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -59,14 +59,12 @@ class RequestDoor:
         self._client = client
         self._subject = f"tower.req.{subjects.checked_node(node)}.>"
         self._inbox = inbox
-        self._outcomes = outcomes
         self._subscription: Subscription | None = None
-        self._refusals: asyncio.Queue[Answer] = asyncio.Queue(REFUSALS_WAITING)
-        self._refusing: asyncio.Task[None] | None = None
+        self._refusals = Refusals(outcomes)
 
     async def open(self) -> None:
         """From now on requests are taken; before, they find no responder."""
-        self._refusing = asyncio.create_task(self._refuse(), name="request-door-refusals")
+        self._refusals.start()
         self._subscription = await self._client.subscribe_raw(self._subject, self._received)
         # Whoever asks after this call returned finds the door open.
         await self._client.flush()
@@ -76,12 +74,7 @@ class RequestDoor:
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
             await self._client.drain_raw(subscription)
-        if self._refusing is not None:
-            await self._refusals.join()
-            self._refusing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._refusing
-            self._refusing = None
+        await self._refusals.finish()
 
     def _received(self, subject: bytes, reply: bytes, _header: bytes, payload: bytes) -> None:
         found = _addressed(subject)
@@ -106,20 +99,7 @@ class RequestDoor:
     def _later(self, asked: Asked, command_id: str | None, refusal: Rejection) -> None:
         outcome = wire.rejected(command_id, refusal.code, refusal.message, refusal.details, 0)
         # Answered but not kept, hence without an id in its address: nothing was decided about this command.
-        answer = Answer(asked.origin, "", msgspec.json.encode(outcome), asked.reply_to)
-        with contextlib.suppress(asyncio.QueueFull):
-            self._refusals.put_nowait(answer)
-
-    async def _refuse(self) -> None:
-        while True:
-            answers = [await self._refusals.get()]
-            while not self._refusals.empty():
-                answers.append(self._refusals.get_nowait())
-            try:
-                await self._outcomes.answer(answers)
-            finally:
-                for _ in answers:
-                    self._refusals.task_done()
+        self._refusals.add(Answer(asked.origin, "", msgspec.json.encode(outcome), asked.reply_to))
 
 
 class DurableDoor:
