@@ -34,7 +34,8 @@ def path_in(home: Path) -> Path:
 
 def bind_bench(path: Path) -> socket.socket:
     """A listening socket at `path`, which replaces what a tower before left there. Raises `OSError`."""
-    path.parent.mkdir(mode=0o755, exist_ok=True)
+    path.parent.mkdir(exist_ok=True)
+    path.parent.chmod(0o755)
     beside = path.with_name(".new")
     beside.unlink(missing_ok=True)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -10,10 +10,12 @@ from adapters.http import documents
 from adapters.nats import subjects
 from adapters.nats.doors import REPLY_TO_HEADER
 from adapters.nats.streams import stream_settings
+from adapters.rpc.methods import CONTRACT_VERSION
 from adapters.schemas.names import command_file, event_file
 from domain import catalogue
 from domain.catalogue import EventType, RequestType
 from domain.envelope import CHAIN_HEADER, Envelope, subject_of
+from domain.errors import DETAILS
 from handlers.ledger import COMMANDS_AT_HEADER
 
 Node = dict[str, Any]
@@ -24,6 +26,7 @@ _PARAMETERS: Final = {
     "permissions make it true.",
     "id": "Id of the aggregate.",
     "command_id": "Id of the command.",
+    "method": "A method's name; its dots stay: `app.managed_layout_list`, `managed.layout.list`.",
 }
 
 # Stand-ins that may stand in a subject, for the functions that spell the subjects.
@@ -42,12 +45,13 @@ def document() -> Node:
     channels["outcomes"] = _channel(
         outcome_address, ["outcome"], "The outcome of each command, for 7 days.", subjects.outcomes_stream(_NODE)
     )
+    _add_rpc(channels, operations)
     channels["inbox"] = {
         "address": None,
         "title": "inbox",
         "description": "The reply subject of who asked: below `_INBOX.{origin}.`, for the operator below `_INBOX.`; "
         "nothing else is answered.",
-        "messages": {"outcome": _message_ref("outcome")},
+        "messages": {name: _message_ref(name) for name in ("outcome", "rpc.answer")},
     }
     operations["outcome"] = _operation("send", "outcomes", "Tell the outcome of a command.")
     return {
@@ -67,6 +71,7 @@ def document() -> Node:
                 **{entry.name: _command_message(entry) for entry in documents.POSTED},
                 **{_name(entry): _event_message(entry) for entry in catalogue.EVENTS},
                 "outcome": {"title": "outcome", "payload": {"$ref": "./outcome.json"}},
+                **_rpc_messages(),
             },
             "parameters": {name: {"description": text} for name, text in _PARAMETERS.items()},
         },
@@ -106,6 +111,43 @@ def _add_command(entry: RequestType, channels: Node, operations: Node) -> None:
     operations[f"answer.{entry.name}"] = {
         **_operation("receive", f"request.{entry.name}", f"Decide {entry.name} and answer its outcome."),
         "reply": {"channel": {"$ref": "#/channels/inbox"}},
+    }
+
+
+def _add_rpc(channels: Node, operations: Node) -> None:
+    channels["rpc"] = _channel(
+        subjects.rpc_subject(_NODE, _ORIGIN, _ID).replace(_ID, "{method}"),
+        ["rpc.call"],
+        "The predecessor's methods under their own names: a NATS request; openapi.json says what each one is.",
+    )
+    operations["answer.rpc"] = {
+        **_operation("receive", "rpc", "Answer a method of the predecessor's."),
+        "reply": {"channel": {"$ref": "#/channels/inbox"}},
+    }
+
+
+def _rpc_messages() -> Node:
+    answer = {
+        "type": "object",
+        "required": ["ok"],
+        "properties": {
+            "ok": {"type": "boolean"},
+            "result": {"description": "What the command or query answers; with `ok` only."},
+            "error": {
+                "type": "object",
+                "required": ["code", "message", "details"],
+                "properties": {
+                    "code": {"type": "string", "enum": sorted(DETAILS)},
+                    "message": {"type": "string"},
+                    "details": {"type": "object"},
+                },
+            },
+            "app_contract_version": {"const": CONTRACT_VERSION, "description": "Beside answers to `app.` names."},
+        },
+    }
+    return {
+        "rpc.call": {"title": "parameters of a method", "payload": {"type": "object"}},
+        "rpc.answer": {"title": "answer of a method", "payload": answer},
     }
 
 

@@ -206,6 +206,7 @@ def test_subjects_are_those_of_the_design(asyncapi: dict[str, Any]) -> None:
     assert addresses["durable.layout.create"] == "tower.cmd.{node}.{origin}.layout.create"
     assert addresses["request.pane.recreate"] == "tower.req.{node}.{origin}.pane.recreate"
     assert addresses["pane.state_changed.v1"] == "tower.evt.{node}.pane.{id}.state_changed"
+    assert addresses["rpc"] == "tower.rpc.{node}.{origin}.{method}"
     assert addresses["outcomes"] == "tower.out.{node}.{origin}.{command_id}"
     assert channels["pane.state_changed.v1"]["x-stream"] == "TOWER_EVENTS_{node}"
     assert channels["outcomes"]["x-stream"] == "TOWER_OUTCOMES_{node}"
@@ -255,7 +256,7 @@ def test_routes_of_the_design_are_there(openapi: dict[str, Any]) -> None:
     listed = {"layouts", "layouts/{layout_id}", "panes", "panes/{pane_id}", "agents", "events", "events/stream"}
     listed |= {"commands/{command_id}", "projections"}
     assert {f"/v1/{path}" for path in listed} | {"/healthz", "/readyz", "/metrics"} == got
-    assert [path for path, method, _ in operations(openapi) if method == "post"] == ["/v1/commands"]
+    assert [path for path, method, _ in operations(openapi) if method == "post"] == ["/v1/commands", "/v1/rpc/{method}"]
 
 
 def test_schemas_and_examples_of_the_openapi_document_are_valid(openapi: dict[str, Any]) -> None:
