@@ -28,6 +28,7 @@ from domain.containers import ContainerFacts
 from domain.layouts.commands import PaneSweep
 from handlers.asking import Asker
 from handlers.effects.follow_ups import FollowUps
+from handlers.effects.restarting import Restarting
 from handlers.effects.scanning import Scanning
 from handlers.effects.spawning import Spawning
 from handlers.effects.stages import LogPaths, Stages
@@ -129,6 +130,7 @@ class Engine:
                 state=lambda: self.writer.ledger.tower,
             )
         )
+        self._restarting = Restarting(follow_ups=follow_ups, clock=clock)
         outcomes = armed(InboxOutcomes(connections.answers, node))
         self.writer = armed(
             Writer(
@@ -138,12 +140,25 @@ class Engine:
                 inbox=self.inbox,
                 outcomes=outcomes,
                 facts=FactFinder(
-                    ids=ids, templates=BuiltInTemplates(), profiles=profiles, terminals=terminals, vault=vault
+                    ids=ids,
+                    templates=BuiltInTemplates(),
+                    profiles=profiles,
+                    terminals=terminals,
+                    vault=vault,
+                    restart_backoff_s=settings.restart_backoff,
                 ),
                 snapshot_store=armed(FileSnapshots(home / "nodes" / node)),
                 clock=clock,
                 ids=ids,
-                observers=(follow_ups, self.spawning, self._watching, self._scanning, metrics, Traces()),
+                observers=(
+                    follow_ups,
+                    self.spawning,
+                    self._watching,
+                    self._restarting,
+                    self._scanning,
+                    metrics,
+                    Traces(),
+                ),
                 meters=(metrics,),
             )
         )
@@ -163,6 +178,7 @@ class Engine:
         self._metrics = metrics
         metrics.follow_effect("spawning", lambda: self.spawning.jobs_open)
         metrics.follow_effect("scanning", lambda: self._scanning.scans_open)
+        metrics.follow_effect("restarting", lambda: self._restarting.waiting)
         self._request_door = armed(RequestDoor(connections.tower, node, self.inbox, outcomes))
         self._durable_door = armed(DurableDoor(connections.tower, node, self.inbox))
         pong = Pong(pid=os.getpid(), host=socket.gethostname(), node=node, started_at=clock.now())
@@ -180,7 +196,8 @@ class Engine:
         self.spawning.start(self.writer.ledger.tower)
         self._watching.start(self.writer.ledger.tower)
         self._scanning.start(self.writer.ledger.tower)
-        for part in (self.spawning, self._watching, self._scanning, self._sweeping):
+        self._restarting.start(self.writer.ledger.tower)
+        for part in (self.spawning, self._watching, self._restarting, self._scanning, self._sweeping):
             parts.own(part.run(), type(part).__name__.lower())
         if unreachable:
             parts.own(self._recovery.retry(unreachable), "recovery")

@@ -108,6 +108,12 @@ class Settings(BaseSettings):
     launch_settle: float = Field(
         default=0.5, ge=0, le=25, description="seconds from 0 to 25 after which a launched command counts as alive"
     )
+    restart_backoff: float = Field(
+        default=1.0,
+        ge=0.01,
+        le=3,
+        description="seconds from 0.01 to 3 before the first restart of a pane; each next one waits twice as long",
+    )
     log_format: Literal["auto", "console", "json"] = Field(
         default="auto", description="auto (console on a terminal, else json), console or json"
     )

@@ -43,6 +43,7 @@ def _layout(name: str, event: type[Event]) -> EventType:
 EVENTS: Final = (
     _layout("created", le.LayoutCreated),
     _layout("state_changed", le.LayoutStateChanged),
+    _layout("restored", le.LayoutRestored),
     _layout("recovery_reattached", le.LayoutRecoveryReattached),
     _layout("recovery_failed", le.LayoutRecoveryFailed),
     _pane("created", le.PaneCreated),
@@ -62,6 +63,9 @@ EVENTS: Final = (
     EventType(name="agent.adopted", event=ae.AgentAdopted, id_field="agent_id"),
     EventType(name="agent.reported", event=ae.AgentReported, id_field="agent_id"),
     EventType(name="agent.gone", event=ae.AgentGone, id_field="agent_id"),
+    _pane("restart_scheduled", le.PaneRestartScheduled),
+    _pane("restart_cancelled", le.PaneRestartCancelled),
+    _pane("restart_given_up", le.PaneRestartGivenUp),
     EventType(name="container.scan_requested", event=dc.ContainerScanRequested, id_field="scan_id"),
     EventType(name="container.registered", event=dc.ContainerRegistered, id_field="container_id"),
     EventType(name="container.gone", event=dc.ContainerGone, id_field="container_id"),
@@ -73,6 +77,7 @@ EVENTS: Final = (
 REQUESTS: Final = (
     RequestType(name="layout.create", request=lc.LayoutCreate),
     RequestType(name="layout.remove", request=lc.LayoutRemove),
+    RequestType(name="layout.restore", request=lc.LayoutRestore),
     RequestType(name="pane.remove", request=lc.PaneRemove),
     RequestType(name="pane.recreate", request=lc.PaneRecreate),
     RequestType(name="pane.promote", request=lc.PanePromote),

@@ -73,7 +73,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
     `ids` are fresh UUIDv7 texts, as many as the decision may need. `profiles` maps the known launch profiles to their
     digests. `tmux_sessions` are the session names alive in the container and `tmux_panes` its panes, None when tmux
-    could not tell.
+    could not tell. `restart_backoff_s`: wait of the first restart that a policy makes.
     """
 
     at: datetime
@@ -83,6 +83,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     tmux_sessions: frozenset[str] | None = None
     tmux_panes: tuple[TmuxPane, ...] | None = None
     working_dir_digest: str | None = None
+    restart_backoff_s: float = 1.0
 
 
 R_co = TypeVar("R_co", bound=Request, covariant=True)

@@ -113,12 +113,14 @@ def result(events: Sequence[Event]) -> Result:
         case le.LayoutCreated() as created:
             rows = [_pane_row(pane.pane_id, pane.slot, pane.role, pane.label, "creating") for pane in created.panes]
             return {"layout_id": created.layout_id, "panes": rows, "state": "creating", "replay": False}
-        case le.PaneCreated(predecessor_id=str()) as created:
+        case le.LayoutRestored() as restored:
+            return _restored(restored)
+        case le.PaneCreated(predecessor_id=str()) | le.PaneRestartCancelled() if made := _made_anew(events):
             return {
-                "pane_id": created.pane_id,
-                "predecessor_id": created.predecessor_id,
-                "chain_depth": created.chain_depth,
-                "layout_id": created.layout_id,
+                "pane_id": made.pane_id,
+                "predecessor_id": made.predecessor_id,
+                "chain_depth": made.chain_depth,
+                "layout_id": made.layout_id,
                 "state": "creating",
                 "replay": False,
             }
@@ -139,6 +141,13 @@ def standing(request: Request, state: Tower) -> Result:
             if made is None:
                 return {}
             return _layout_now(made, layouts) if isinstance(request, lc.LayoutCreate) else _pane_now(made, layouts)
+        case lc.LayoutRestore():
+            state_now = layouts.layouts[request.layout_id].state
+            return _restored(
+                le.LayoutRestored(
+                    layout_id=request.layout_id, recreated=(), chain_too_deep=(), conflicts=(), state=state_now
+                )
+            )
         case lc.LayoutRemove():
             return _removed(request.layout_id, [])
         case lc.PaneRemove():
@@ -147,6 +156,21 @@ def standing(request: Request, state: Tower) -> Result:
             return agents_decide.standing(request, state.agents, layouts)
         case _:
             return {}
+
+
+def _made_anew(events: Sequence[Event]) -> le.PaneRecreated | None:
+    return next((event for event in events if isinstance(event, le.PaneRecreated)), None)
+
+
+def _restored(restored: le.LayoutRestored) -> Result:
+    """`conflicts`: panes that something took the place of, with the code that a recreate of theirs would get."""
+    return {
+        "layout_id": restored.layout_id,
+        "recreated": [msgspec.structs.asdict(pane) for pane in restored.recreated],
+        "chain_too_deep": list(restored.chain_too_deep),
+        "conflicts": [msgspec.structs.asdict(conflict) for conflict in restored.conflicts],
+        "state": str(restored.state),
+    }
 
 
 def _removed(layout_id: str, pane_ids: Sequence[str]) -> Result:
@@ -202,7 +226,7 @@ def _container_of(request: Request, state: Tower) -> str | None:
     match request:
         case lc.LayoutCreate():
             return request.container_id
-        case lc.LayoutRemove():
+        case lc.LayoutRemove() | lc.LayoutRestore():
             layout = layouts.layouts.get(request.layout_id)
             return None if layout is None else layout.container_id
         case ac.AgentAdopt():

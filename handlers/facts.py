@@ -12,7 +12,8 @@ import structlog
 
 from domain.agents.commands import AgentAdopt, AgentReport
 from domain.containers import ContainerScan
-from domain.layouts.commands import LayoutCreate, PaneRecreate, PaneRegister
+from domain.layouts.commands import LayoutCreate, LayoutRestore, PaneRecreate, PaneRegister
+from domain.layouts.templates import MAX_SLOTS
 from domain.messages import Facts, Request, TmuxPane
 from handlers.ports import (
     Ids,
@@ -33,12 +34,22 @@ _log = structlog.get_logger(__name__)
 
 
 class FactFinder:
-    def __init__(self, *, ids: Ids, templates: Templates, profiles: Profiles, terminals: Terminals, vault: Vault):
+    def __init__(
+        self,
+        *,
+        ids: Ids,
+        templates: Templates,
+        profiles: Profiles,
+        terminals: Terminals,
+        vault: Vault,
+        restart_backoff_s: float = 1.0,
+    ) -> None:
         self._ids = ids
         self._templates = templates
         self._profiles = profiles
         self._terminals = terminals
         self._vault = vault
+        self._restart_backoff_s = restart_backoff_s
 
     async def gather(self, requests: Iterable[Request], at: datetime) -> dict[int, Facts | None]:
         """The facts of each request, by its place in `requests`; None when the disk failed them."""
@@ -50,7 +61,7 @@ class FactFinder:
         templates = self._templates.all() if creates else {}
         profiles = self._profiles.digests()
         facts: dict[int, Facts | None] = {}
-        plain = Facts(at=at)
+        plain = Facts(at=at, profiles=profiles, restart_backoff_s=self._restart_backoff_s)
         for place, request in enumerate(requests):
             match request:
                 case LayoutCreate(working_dir=str(value)) if value and directories[value] is None:
@@ -67,6 +78,8 @@ class FactFinder:
                     )
                 case PaneRecreate():
                     facts[place] = Facts(at=at, ids=self._fresh(1), profiles=profiles)
+                case LayoutRestore():
+                    facts[place] = Facts(at=at, ids=self._fresh(MAX_SLOTS), profiles=profiles)
                 case AgentAdopt():
                     facts[place] = Facts(at=at, ids=self._fresh(1), tmux_panes=panes.get(request.container_id))
                 case PaneRegister() | ContainerScan() | AgentReport():

@@ -25,6 +25,9 @@ PANES: Final = read_table(
     required("label"),
     required("launch_profile"),
     required("restart"),
+    number("restart_count"),
+    optional("restart_due_at"),
+    optional("restart_given_up"),
     required("state"),
     number("state_rank"),
     optional("failed_stage"),
@@ -49,7 +52,8 @@ PANES: Final = read_table(
         ("container_id", "state_rank", "layout_id"),
     ),
 )
-"""`reason` says more about a failed stage; `state_rank` and `index_rank` are there to sort by."""
+"""`reason` says more about a failed stage; `state_rank` and `index_rank` are there to sort by.
+`restart_count`: how often in a row the restart policy made this pane's chain anew."""
 
 
 def touched(recorded: Recorded) -> Iterable[Key]:
@@ -74,7 +78,11 @@ def fold(rows: Rows, recorded: Recorded) -> None:
     if changes:
         _change(rows, recorded.envelope.subject, changes, instant(at))
     if isinstance(event, e.PaneRecreated) and (PANES.name, event.pane_id) in rows:
-        _change(rows, event.predecessor_id, {"successor_id": event.pane_id}, instant(at))
+        predecessor = rows.get((PANES.name, event.predecessor_id))
+        if predecessor is not None and predecessor["restart_due_at"] is not None:
+            _change(rows, event.pane_id, {"restart_count": predecessor["restart_count"] + 1}, instant(at))
+        changes = {"successor_id": event.pane_id, "restart_due_at": None}
+        _change(rows, event.predecessor_id, changes, instant(at))
 
 
 def _change(rows: Rows, pane_id: str, changes: dict[str, Any], at: str) -> None:
@@ -94,6 +102,9 @@ def _created(event: e.PaneCreated, at: str) -> dict[str, Any]:
         "label": event.label,
         "launch_profile": event.launch_profile,
         "restart": event.restart,
+        "restart_count": 0,
+        "restart_due_at": None,
+        "restart_given_up": None,
         "state": str(PaneState.CREATING),
         "state_rank": RANKS[PaneState.CREATING],
         "failed_stage": None,
@@ -134,6 +145,12 @@ def _changes(event: Event) -> dict[str, Any]:
             }
         case e.PaneLaunchCommandExited() | e.PaneProcessExited():
             return {"exit_code": event.exit_code, "signal": event.signal}
+        case e.PaneRestartScheduled():
+            return {"restart_due_at": instant(event.due_at)}
+        case e.PaneRestartCancelled():
+            return {"restart_due_at": None}
+        case e.PaneRestartGivenUp():
+            return {"restart_given_up": event.reason}
         case e.PaneRegistered():
             return {"agent_id": event.agent_id}
         case e.PaneLogAttached():

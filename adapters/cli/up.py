@@ -41,6 +41,9 @@ def up(
     launch_settle: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="When a launched command counts as alive.")
     ] = None,
+    restart_backoff: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Wait before a pane's first restart by its policy.")
+    ] = None,
     log_format: Annotated[str | None, typer.Option(metavar="FORMAT", help="auto, console or json.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -54,6 +57,7 @@ def up(
             "database_url": database_url,
             "tmux_socket": tmux_socket,
             "launch_settle": launch_settle,
+            "restart_backoff": restart_backoff,
             "log_format": log_format,
         }
     )

@@ -85,6 +85,7 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "layout.remove": {"layout_id": rows.LAYOUT_ID},
     "agent.adopt": {"container_id": "host", "tmux_pane_id": "%7", "label": "reviewer", "role": "slave"},
     "agent.report": {"pane_id": rows.PANE_ID, "agent_session": "0b51e0c4-6bd1-4a0d-9c6c-5f0f6a7d9f3e"},
+    "layout.restore": {"layout_id": rows.LAYOUT_ID},
     "container.scan": {},
     "pane.remove": {"pane_id": rows.PANE_ID},
     "pane.recreate": {"predecessor_pane_id": rows.PANE_ID, "idempotency_key": "again-1"},

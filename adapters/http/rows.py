@@ -7,6 +7,7 @@ from typing import Any, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from domain.errors import DETAILS
+from domain.layouts.events import RestartEnd
 from domain.layouts.state import PaneState, Stage
 
 LAYOUT_ID = "01985b7e-6d10-7c44-9a51-0c6f3f6f0a01"
@@ -24,6 +25,9 @@ PANE: dict[str, Any] = {
     "capability": "orchestrator",
     "launch_profile": "shell",
     "restart": "never",
+    "restart_count": 0,
+    "restart_due_at": None,
+    "restart_given_up": None,
     "state": "ready",
     "failed_stage": None,
     "reason": None,
@@ -136,6 +140,9 @@ class Pane(Row):
     capability: str
     launch_profile: str
     restart: str
+    restart_count: int = Field(ge=0, description="Restarts in a row that the restart policy made of its chain.")
+    restart_due_at: datetime | None = Field(description="When the restart policy makes it anew.")
+    restart_given_up: RestartEnd | None = Field(description="Why the restart policy lets it rest.")
     state: PaneState
     failed_stage: Stage | None
     reason: str | None = Field(description="More about the failed stage, for people.")

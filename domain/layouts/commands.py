@@ -34,6 +34,12 @@ class LayoutRemove(Request, frozen=True):
     layout_id: Id
 
 
+class LayoutRestore(Request, frozen=True):
+    """Make every pane anew that is failed by `recovery_reattach` or `pane_vanished`, in its old place."""
+
+    layout_id: Id
+
+
 class PaneRemove(Request, frozen=True):
     pane_id: Id
 

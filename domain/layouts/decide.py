@@ -20,23 +20,24 @@ from domain.layouts.guards import (
     find_template,
     illegal_transition,
     known_pane,
-    moved,
     profile_digest,
+    removed,
     slot_profiles,
 )
 from domain.layouts.labels import labels_for
+from domain.layouts.recreating import restore_layout, successor
 from domain.layouts.reports import Reported, lost_with, recover_container, report, sweep
+from domain.layouts.restarts import cancelled, remove_to_restart
 from domain.layouts.state import (
     Layout,
     Layouts,
-    Pane,
     PaneState,
     aggregate,
     evolve,
 )
-from domain.messages import Command, Event, Facts, check_identifier
+from domain.messages import POLICY, Command, Event, Facts, check_identifier
 
-Asked = c.LayoutCreate | c.LayoutRemove | c.PaneRemove | c.PaneRecreate | c.PanePromote
+Asked = c.LayoutCreate | c.LayoutRemove | c.LayoutRestore | c.PaneRemove | c.PaneRecreate | c.PanePromote
 LayoutRequest = Asked | Reported
 
 LOST_AT_ONCE: Final = 500
@@ -53,10 +54,16 @@ def decide(
             events = create_layout(request, facts, state, containers, agents)
         case c.LayoutRemove():
             events = remove_layout(request, state)
+        case c.PaneRemove() if command.origin == POLICY:
+            events = remove_to_restart(request, facts, state, containers, agents)
         case c.PaneRemove():
             events = remove_pane(request, state, agents)
+        case c.PaneRecreate() if command.origin == POLICY:
+            events = restart_pane(request, facts, state, containers, agents)
         case c.PaneRecreate():
             events = recreate_pane(request, facts, state, containers, agents)
+        case c.LayoutRestore():
+            events = restore_layout(request, facts, state, containers, agents)
         case c.PanePromote():
             raise Rejection("not_implemented", "pane.promote is reserved", reserved_since="FEAT-013")
         case c.PaneSweep():
@@ -160,7 +167,7 @@ def remove_layout(request: c.LayoutRemove, state: Layouts) -> tuple[Event, ...]:
     removable = [pane for pane in standing if pane.state is not PaneState.CREATING]
     if standing and not removable:
         raise illegal_transition(standing[0], "remove")
-    return tuple(event for pane in removable for event in _removed(pane))
+    return tuple(event for pane in removable for event in (*cancelled(pane), *removed(pane)))
 
 
 def remove_pane(request: c.PaneRemove, state: Layouts, agents: Agents) -> tuple[Event, ...]:
@@ -169,7 +176,7 @@ def remove_pane(request: c.PaneRemove, state: Layouts, agents: Agents) -> tuple[
         return ()
     if pane.state is PaneState.CREATING:
         raise illegal_transition(pane, "remove")
-    return _removed(pane)
+    return (*cancelled(pane), *removed(pane))
 
 
 def recreate_pane(
@@ -180,6 +187,22 @@ def recreate_pane(
     if request.launch_command_override is not None:
         check_identifier("launch_command_override", request.launch_command_override)
     source = known_pane(request.predecessor_pane_id, state, agents)
+    return (*cancelled(source), *_recreated(source, request, facts, state, containers, agents))
+
+
+def restart_pane(
+    request: c.PaneRecreate, facts: Facts, state: Layouts, containers: Container[str], agents: Agents
+) -> tuple[Event, ...]:
+    """The policy's own recreation, after its own removal: nothing once the restart was cancelled or done."""
+    source = known_pane(request.predecessor_pane_id, state, agents)
+    if not source.restart_open or source.state is not PaneState.REMOVED:
+        return ()
+    return _recreated(source, request, facts, state, containers, agents)
+
+
+def _recreated(
+    source: Pane, request: c.PaneRecreate, facts: Facts, state: Layouts, containers: Container[str], agents: Agents
+) -> tuple[Event, ...]:
     check_recreate_source(source, state)
     check_container_known(source.container_id, containers)
     profile = request.launch_command_override or source.launch_profile
@@ -190,36 +213,13 @@ def recreate_pane(
     if layout.state is PaneState.REMOVED:
         check_capacity(state)
 
-    pane_id = facts.ids[0]
-    depth = source.chain_depth + 1
-    return (
-        e.PaneCreated(
-            pane_id=pane_id,
-            layout_id=source.layout_id,
-            container_id=source.container_id,
-            slot=source.slot,
-            role=source.role,
-            capability=source.capability,
-            label=source.label,
-            launch_profile=profile,
-            launch_digest=digest,
-            restart=source.restart,
-            predecessor_id=source.pane_id,
-            chain_depth=depth,
-        ),
-        e.PaneRecreated(
-            pane_id=pane_id,
-            layout_id=source.layout_id,
-            predecessor_id=source.pane_id,
-            chain_depth=depth,
-            idempotency_key=request.idempotency_key,
-        ),
-        e.PanePendingMarkerSet(
-            pane_id=pane_id,
-            layout_id=source.layout_id,
-            marker=request.idempotency_key or pane_id,
-            set_at=facts.at,
-        ),
+    return successor(
+        source,
+        pane_id=facts.ids[0],
+        profile=profile,
+        digest=digest,
+        at=facts.at,
+        idempotency_key=request.idempotency_key,
     )
 
 
@@ -235,13 +235,6 @@ def replayed(request: c.LayoutCreate | c.PaneRecreate, state: Layouts) -> str | 
 
 
 # --- what follows from the events ----------------------------------------------------------------------------------
-
-
-def _removed(pane: Pane) -> tuple[Event, ...]:
-    return (
-        moved(pane, PaneState.REMOVED),
-        e.PaneRemoved(pane_id=pane.pane_id, layout_id=pane.layout_id, tmux_pane_id=pane.tmux_pane_id),
-    )
 
 
 def _layout_changes(before: Layouts, events: Sequence[Event]) -> tuple[Event, ...]:

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
 import msgspec
 
@@ -75,6 +76,32 @@ class LayoutStateChanged(LayoutEvent, frozen=True, kw_only=True):
     from_: PaneState
     to: PaneState
     failed_stage: Stage | None = None
+
+
+class RestoredPane(msgspec.Struct, frozen=True, kw_only=True):
+    """A pane that was made anew, and the one whose place it takes."""
+
+    pane_id: str
+    predecessor_id: str
+    label: str
+
+
+class RestoreConflict(msgspec.Struct, frozen=True, kw_only=True):
+    """A pane that could not be made anew: the code with which a `pane.recreate` of it would have been rejected."""
+
+    pane_id: str
+    label: str
+    code: str
+    message: str
+
+
+class LayoutRestored(LayoutEvent, frozen=True, kw_only=True):
+    """What became of the layout's lost panes. `chain_too_deep`: those that have no generation left."""
+
+    recreated: tuple[RestoredPane, ...]
+    chain_too_deep: tuple[str, ...]
+    conflicts: tuple[RestoreConflict, ...]
+    state: PaneState
 
 
 class LayoutRecoveryReattached(LayoutEvent, frozen=True, kw_only=True):
@@ -164,6 +191,26 @@ class PaneCleanupFailed(PaneEvent, frozen=True, kw_only=True):
 
     stage: Stage
     reason: str
+
+
+class PaneRestartScheduled(PaneEvent, frozen=True, kw_only=True):
+    """The restart policy makes the pane anew at `due_at`. `earlier`: its chain's restarts of the last 10 minutes."""
+
+    due_at: datetime
+    earlier: tuple[datetime, ...] = ()
+
+
+class PaneRestartCancelled(PaneEvent, frozen=True, kw_only=True):
+    """Somebody removed or recreated the pane before the policy did, or a recovery did not find it."""
+
+
+RestartEnd = Literal["too_many", "chain_too_deep"]
+
+
+class PaneRestartGivenUp(PaneEvent, frozen=True, kw_only=True):
+    """The restart policy lets the pane rest: 5 restarts in 10 minutes, or a chain without a generation left."""
+
+    reason: RestartEnd
 
 
 class PaneRecreated(PaneEvent, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from domain.layouts import commands as c
 from domain.layouts import events as e
 from domain.layouts.labels import slot_names
 from domain.layouts.state import CAPACITY, MAX_GENERATIONS, TRANSITIONS, Layouts, Pane, PaneState, Stage
-from domain.messages import Facts, Template, check_identifier
+from domain.messages import Event, Facts, Template, check_identifier
 
 
 def session_key(name: str) -> str:
@@ -173,6 +173,13 @@ def illegal_transition(pane: Pane, action: str) -> Rejection:
         pane_id=pane.pane_id,
         current_state=str(pane.state),
         requested_action=action,
+    )
+
+
+def removed(pane: Pane) -> tuple[Event, ...]:
+    return (
+        moved(pane, PaneState.REMOVED),
+        e.PaneRemoved(pane_id=pane.pane_id, layout_id=pane.layout_id, tmux_pane_id=pane.tmux_pane_id),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final, assert_never
 from domain.layouts import commands as c
 from domain.layouts import events as e
 from domain.layouts.guards import moved
+from domain.layouts.restarts import after_exit, after_loss, cancelled
 from domain.layouts.state import Layouts, Pane, PaneState, Stage
 from domain.messages import Event, Facts
 
@@ -69,9 +70,12 @@ def report(request: PaneReport, facts: Facts, state: Layouts) -> tuple[Event, ..
             if pane.state is not PaneState.READY:
                 return ()
             exited = e.PaneProcessExited(**this, exit_code=request.exit_code, signal=request.signal)
-            return (exited, moved(pane, PaneState.DEGRADED, Stage.PROCESS_EXITED))
+            degraded = moved(pane, PaneState.DEGRADED, Stage.PROCESS_EXITED)
+            return (exited, degraded, *after_exit(pane, request.exit_code, facts))
         case c.PaneRecordVanished():
-            return (moved(pane, PaneState.FAILED, Stage.PANE_VANISHED),) if pane.live else ()
+            if not pane.live:
+                return ()
+            return (moved(pane, PaneState.FAILED, Stage.PANE_VANISHED), *after_loss(pane, facts))
         case c.PaneRecordCleanupFailed():
             return (e.PaneCleanupFailed(**this, stage=Stage.TMUX_KILL, reason=request.reason),)
         case _:
@@ -130,7 +134,8 @@ def recover_container(request: c.ContainerRecover, facts: Facts, state: Layouts)
         unspawned = {p.pane_id for p in live if p.tmux_pane_id is None and p.state is PaneState.CREATING}
         gone = [p for p in live if _stale(p, facts) or p.pane_id not in present | unspawned]
         kept = tuple(p.pane_id for p in live if p not in gone and p.pane_id in present)
-        events.extend(moved(pane, PaneState.FAILED, Stage.RECOVERY_REATTACH) for pane in gone)
+        for pane in gone:
+            events += (moved(pane, PaneState.FAILED, Stage.RECOVERY_REATTACH), *cancelled(pane))
         if gone:
             events.append(e.LayoutRecoveryFailed(layout_id=layout_id, pane_ids=tuple(p.pane_id for p in gone)))
         if kept:
@@ -139,7 +144,7 @@ def recover_container(request: c.ContainerRecover, facts: Facts, state: Layouts)
 
 
 def lost_with(container_id: str, state: Layouts) -> tuple[Event, ...]:
-    """Every live pane of a container that is gone."""
+    """Every live pane of a container that is gone. There is nothing to restart them in."""
     layouts = (state.layouts[layout_id] for layout_id in sorted(state.open_layouts))
     here = (layout.layout_id for layout in layouts if layout.container_id == container_id)
     panes = (pane for layout_id in here for pane in state.panes_of(layout_id))

@@ -44,7 +44,11 @@ MAX_GENERATIONS: Final = 16
 
 
 class Pane(msgspec.Struct, frozen=True, kw_only=True):
-    """One pane. `marker` and `marker_set_at` stand while it is pending; stage fields fill as the pipeline goes."""
+    """One pane. `marker` and `marker_set_at` stand while it is pending; stage fields fill as the pipeline goes.
+
+    `restart_due_at`: the restart policy makes it anew then. `restarts`: when it did so in this chain, or will, as far
+    as that counts; empty again once a person recreated a pane of the chain.
+    """
 
     pane_id: str
     layout_id: str
@@ -73,10 +77,18 @@ class Pane(msgspec.Struct, frozen=True, kw_only=True):
     successor_id: str | None = None
     chain_depth: int = 0
     idempotency_key: str | None = None
+    restart_due_at: datetime | None = None
+    restarts: tuple[datetime, ...] = ()
+    restart_given_up: e.RestartEnd | None = None
 
     @property
     def live(self) -> bool:
         return self.state in LIVE
+
+    @property
+    def restart_open(self) -> bool:
+        """The restart policy has it still to do, wholly or the half after the removal."""
+        return self.restart_due_at is not None and self.successor_id is None
 
     @property
     def next_stage(self) -> Stage:
@@ -224,9 +236,10 @@ def _pane_recreated(state: Layouts, event: e.PaneRecreated) -> Layouts:
     pane, predecessor = state.panes.get(event.pane_id), state.panes.get(event.predecessor_id)
     if pane is None or predecessor is None:
         return state
-    panes = state.panes.set(event.pane_id, msgspec.structs.replace(pane, idempotency_key=event.idempotency_key)).set(
-        event.predecessor_id, msgspec.structs.replace(predecessor, successor_id=event.pane_id)
-    )
+    restarts = () if predecessor.restart_due_at is None else predecessor.restarts
+    made = msgspec.structs.replace(pane, idempotency_key=event.idempotency_key, restarts=restarts)
+    superseded = msgspec.structs.replace(predecessor, successor_id=event.pane_id)
+    panes = state.panes.set(event.pane_id, made).set(event.predecessor_id, superseded)
     idempotency = state.idempotency
     if event.idempotency_key is not None:
         idempotency = idempotency.set((pane.container_id, "recreate", event.idempotency_key), event.pane_id)
@@ -266,6 +279,12 @@ def _pane_progressed(state: Layouts, event: Event) -> Layouts:
             fields = {"agent_id": event.agent_id}
         case e.PaneLogAttached():
             fields = {"log_path": event.path}
+        case e.PaneRestartScheduled():
+            fields = {"restart_due_at": event.due_at, "restarts": (*event.earlier, event.due_at)}
+        case e.PaneRestartCancelled():
+            fields = {"restart_due_at": None, "restarts": ()}
+        case e.PaneRestartGivenUp():
+            fields = {"restart_given_up": event.reason}
         case e.PaneProcessExited():
             fields = {"exit_code": event.exit_code, "signal": event.signal}
         case _:

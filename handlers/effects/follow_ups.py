@@ -8,7 +8,7 @@ from uuid import NAMESPACE_URL, uuid5
 import msgspec
 
 from domain.envelope import Recorded
-from domain.messages import Request
+from domain.messages import TOWER, Request
 from domain.tower import Tower
 from handlers.inbox import FollowUp, Inbox
 
@@ -44,9 +44,12 @@ class FollowUps:
         while len(self._causes) > CAUSES:
             del self._causes[next(iter(self._causes))]
 
-    def send(self, subject_id: str, step: str, request: Request, *, spontaneous: bool = False) -> None:
+    def send(
+        self, subject_id: str, step: str, request: Request, *, spontaneous: bool = False, origin: str = TOWER
+    ) -> None:
         """Send and go on. `spontaneous`: it happened by itself (a death), no event caused it."""
-        self._inbox.submit(self._made(follow_up_id(subject_id, step), request, None if spontaneous else subject_id))
+        because_of = None if spontaneous else subject_id
+        self._inbox.submit(self._made(follow_up_id(subject_id, step), request, because_of, origin=origin))
 
     async def ask(
         self, subject_id: str, step: str, request: Request, *, because_of: str | None = None
@@ -62,12 +65,13 @@ class FollowUps:
         self._inbox.submit(msgspec.structs.replace(made, on_outcome=answered))
         return msgspec.json.decode(await outcome)
 
-    def _made(self, command_id: str, request: Request, because_of: str | None) -> FollowUp:
+    def _made(self, command_id: str, request: Request, because_of: str | None, *, origin: str = TOWER) -> FollowUp:
         none = (None, None, None)
         event_id, correlation_id, traceparent = none if because_of is None else self._causes.get(because_of, none)
         return FollowUp(
             id=command_id,
             request=request,
+            origin=origin,
             causation_id=event_id,
             correlation_id=correlation_id,
             traceparent=traceparent,

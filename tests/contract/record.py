@@ -7,7 +7,7 @@ must be readable for ever.
 
 import hashlib
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID, uuid5
@@ -94,6 +94,23 @@ EXAMPLES: Final[tuple[Event, ...]] = (
     ),
     ae.AgentReported(agent_id=AGENT, pane_id=PANE, agent_session="0b51e0c4-6bd1-4a0d-9c6c-5f0f6a7d9f3e"),
     ae.AgentGone(agent_id=AGENT, container_id=CONTAINER, tmux_pane_id="%7", reason=ae.Gone.EXITED),
+    e.LayoutRestored(
+        layout_id=LAYOUT,
+        recreated=(e.RestoredPane(pane_id=SUCCESSOR, predecessor_id=PANE, label="m1"),),
+        chain_too_deep=(AGENT,),
+        conflicts=(
+            e.RestoreConflict(
+                pane_id=SCAN,
+                label="s2",
+                code="managed_pane_label_conflict",
+                message="container host has a live pane with the label 's2'",
+            ),
+        ),
+        state=PaneState.CREATING,
+    ),
+    e.PaneRestartScheduled(**THIS, due_at=AT, earlier=(AT - timedelta(seconds=9),)),
+    e.PaneRestartCancelled(**THIS),
+    e.PaneRestartGivenUp(**THIS, reason="too_many"),
     ContainerScanRequested(scan_id=SCAN),
     ContainerRegistered(
         container_id=CONTAINER,

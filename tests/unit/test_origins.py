@@ -55,6 +55,7 @@ class TestABenchPeer:
     def test_learns_nothing_of_other_containers(self, theirs: str) -> None:
         asked: list[Request] = [
             c.LayoutRemove(layout_id=theirs),
+            c.LayoutRestore(layout_id=theirs),
             c.PaneRemove(pane_id=f"{theirs}-m1"),
             recreate(f"{theirs}-m1"),
             recreate(f"{theirs}-m1", key="k"),
@@ -102,6 +103,7 @@ def test_no_door_takes_the_towers_own_requests() -> None:
     assert {entry.name for entry in catalogue.REQUESTS if not entry.internal} >= {
         "layout.create",
         "layout.remove",
+        "layout.restore",
         "pane.remove",
         "pane.recreate",
         "pane.promote",
@@ -115,7 +117,7 @@ def test_an_origin_that_cannot_be_resolved_is_refused(origin: str) -> None:
         history.when(request, origin=origin).then_rejected("host_only")
 
 
-@pytest.mark.parametrize("origin", [HOST, TOWER, POLICY])
+@pytest.mark.parametrize("origin", [HOST, TOWER])
 def test_the_operator_and_the_tower_act_everywhere(origin: str) -> None:
     expected: tuple[Event, ...] = (
         moved("FOREIGN-m1", "failed", "removed"),
@@ -123,6 +125,11 @@ def test_the_operator_and_the_tower_act_everywhere(origin: str) -> None:
         layout_moved("FOREIGN", "failed", "removed"),
     )
     _history().when(c.PaneRemove(pane_id="FOREIGN-m1"), origin=origin).then(*expected)
+
+
+def test_the_restart_policy_acts_where_it_was_to_act_and_nowhere_else() -> None:
+    _history().when(c.PaneRemove(pane_id="FOREIGN-m1"), origin=POLICY).then_nothing()
+    _history().when(recreate("FOREIGN-m1"), origin=POLICY).then_nothing()
 
 
 def test_a_tower_claims_its_node() -> None:

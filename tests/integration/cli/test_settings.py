@@ -38,7 +38,7 @@ def test_defaults(short_tmp: Path) -> None:
     assert settings.database_url == f"sqlite:///{home}/tower.sqlite"
     assert (settings.http, settings.http_host, settings.http_port) == ("127.0.0.1:7700", "127.0.0.1", 7700)
     assert settings.tmux_socket == home / "tmux.sock"
-    assert settings.launch_settle == 0.5
+    assert (settings.launch_settle, settings.restart_backoff) == (0.5, 1.0)
     assert settings.config_dir == short_tmp / "config" / "agenttower"
 
 
