@@ -36,7 +36,7 @@ from handlers.effects.sweeping import Sweeping
 from handlers.effects.watching import Watching
 from handlers.facts import FactFinder
 from handlers.inbox import Inbox
-from handlers.ports import LogError, NoContainerEngine
+from handlers.ports import LogError, NoContainerEngine, Outcomes
 from handlers.recovery import Recovery
 from handlers.writer import Writer
 
@@ -131,6 +131,7 @@ class Engine:
             )
         )
         self._restarting = Restarting(follow_ups=follow_ups, clock=clock)
+        self._effects = (self.spawning, self._watching, self._restarting, self._scanning)
         outcomes = armed(InboxOutcomes(connections.answers, node))
         self.writer = armed(
             Writer(
@@ -150,15 +151,7 @@ class Engine:
                 snapshot_store=armed(FileSnapshots(home / "nodes" / node)),
                 clock=clock,
                 ids=ids,
-                observers=(
-                    follow_ups,
-                    self.spawning,
-                    self._watching,
-                    self._restarting,
-                    self._scanning,
-                    metrics,
-                    Traces(),
-                ),
+                observers=(follow_ups, *self._effects, metrics, Traces()),
                 meters=(metrics,),
             )
         )
@@ -171,17 +164,20 @@ class Engine:
                 state=lambda: self.writer.ledger.tower,
             )
         )
-        self._sweeping = Sweeping(
-            timers=armed(BrokerTimers(connections.tower, node)), inbox=self.inbox, ids=ids, clock=clock
-        )
         self._clock = clock
         self._metrics = metrics
-        metrics.follow_effect("spawning", lambda: self.spawning.jobs_open)
-        metrics.follow_effect("scanning", lambda: self._scanning.scans_open)
-        metrics.follow_effect("restarting", lambda: self._restarting.waiting)
+        self._make_doors(connections, node, outcomes)
+        self._sweeping = Sweeping(timers=self._timers, inbox=self.inbox, ids=ids, clock=clock)
+
+    def _make_doors(self, connections: Connections, node: str, outcomes: Outcomes) -> None:
+        """What connects the parts to the broker and to the metrics."""
+        self._timers = armed(BrokerTimers(connections.tower, node))
+        self._metrics.follow_effect("spawning", lambda: self.spawning.jobs_open)
+        self._metrics.follow_effect("scanning", lambda: self._scanning.scans_open)
+        self._metrics.follow_effect("restarting", lambda: self._restarting.waiting)
         self._request_door = armed(RequestDoor(connections.tower, node, self.inbox, outcomes))
         self._durable_door = armed(DurableDoor(connections.tower, node, self.inbox))
-        pong = Pong(pid=os.getpid(), host=socket.gethostname(), node=node, started_at=clock.now())
+        pong = Pong(pid=os.getpid(), host=socket.gethostname(), node=node, started_at=self._clock.now())
         self._ping_door = armed(PingDoor(connections.tower, connections.answers, pong))
 
     async def start(self, parts: Parts) -> None:
@@ -193,11 +189,9 @@ class Engine:
         await self._scanning.look_at_start()
         unreachable = await self._recovery.run()
         self._metrics.holds(self.writer.ledger.tower, self.writer.ledger.position)
-        self.spawning.start(self.writer.ledger.tower)
-        self._watching.start(self.writer.ledger.tower)
-        self._scanning.start(self.writer.ledger.tower)
-        self._restarting.start(self.writer.ledger.tower)
-        for part in (self.spawning, self._watching, self._restarting, self._scanning, self._sweeping):
+        for effect in self._effects:
+            effect.start(self.writer.ledger.tower)
+        for part in (*self._effects, self._sweeping):
             parts.own(part.run(), type(part).__name__.lower())
         if unreachable:
             parts.own(self._recovery.retry(unreachable), "recovery")

@@ -19,6 +19,9 @@ from handlers.effects.spawning import Spawning
 from handlers.recovery import Recovery
 from handlers.writer import Writer
 
+MAKERS = ("__init__", "_make_doors")
+"""Functions in which attributes get their parts."""
+
 ROOT = Path(__file__).parents[2]
 FILES = (*sorted((ROOT / "handlers").rglob("*.py")), ROOT / "adapters" / "engine.py")
 
@@ -121,7 +124,7 @@ def _attributes(tree: ast.Module) -> dict[str, str]:
     """`self._log_port = log` of an annotated `log`, or `self.x = armed(Part(…))`."""
     found: dict[str, str] = {}
     for function in ast.walk(tree):
-        if isinstance(function, ast.FunctionDef) and function.name == "__init__":
+        if isinstance(function, ast.FunctionDef) and function.name in MAKERS:
             names = _parameters(function)
             for left, right in _assigned(function):
                 kind = _made(right, names)
