@@ -31,6 +31,7 @@ from domain.layouts.restarts import cancelled, remove_to_restart
 from domain.layouts.state import (
     Layout,
     Layouts,
+    Pane,
     PaneState,
     aggregate,
     evolve,
