@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 import msgspec
 
 from adapters.crashing import armed
-from adapters.files.launching import BuiltInProfiles, BuiltInTemplates
+from adapters.files.launching import LaunchFiles
 from adapters.files.snapshots import FileSnapshots
 from adapters.files.vault import FileVault
 from adapters.nats.doors import DurableDoor, PingDoor, Pong, RequestDoor
@@ -108,9 +108,10 @@ class Engine:
         log, terminals = armed(self.log), armed(self.terminals)
         self.asker = Asker(self.inbox, ids)
         self._follow_ups = follow_ups = armed(FollowUps(self.inbox))
-        profiles, vault = BuiltInProfiles(), armed(FileVault(home / "private"))
+        self.launching = LaunchFiles(settings.config_dir, clock)
+        launching, vault = armed(self.launching), armed(FileVault(home / "private"))
         logs = LogPaths(str(home / "logs" / "panes"))
-        stages = Stages(follow_ups=follow_ups, clock=clock, profiles=profiles, vault=vault, log_paths=logs)
+        stages = Stages(follow_ups=follow_ups, clock=clock, launching=launching, vault=vault, log_paths=logs)
         self.spawning = armed(
             Spawning(
                 terminals=terminals,
@@ -142,8 +143,7 @@ class Engine:
                 outcomes=outcomes,
                 facts=FactFinder(
                     ids=ids,
-                    templates=BuiltInTemplates(),
-                    profiles=profiles,
+                    launching=launching,
                     terminals=terminals,
                     vault=vault,
                     restart_backoff_s=settings.restart_backoff,

@@ -12,20 +12,22 @@ import structlog
 
 from domain.agents.commands import AgentAdopt, AgentReport
 from domain.containers import ContainerScan
-from domain.layouts.commands import LayoutCreate, LayoutRestore, PaneRecreate, PaneRegister
+from domain.layouts.commands import LayoutCreate, LayoutRestore, PaneRecreate, PaneRegister, PaneRemove
 from domain.layouts.templates import MAX_SLOTS
 from domain.messages import Facts, Request, TmuxPane
 from handlers.ports import (
     Ids,
-    Profiles,
+    Launching,
     SeenPane,
-    Templates,
     TerminalError,
     TerminalGone,
     Terminals,
     TerminalUnreachable,
     Vault,
 )
+
+LAUNCHES: Final = (LayoutCreate, LayoutRestore, PaneRecreate, PaneRemove)
+"""Requests whose decision needs launch profiles; that of the policy's own removal does."""
 
 SESSION_CHECK_S: Final = 0.5
 """How long the session-name check may take; one that cannot tell does not reject. As long for a pane to adopt."""
@@ -38,15 +40,13 @@ class FactFinder:
         self,
         *,
         ids: Ids,
-        templates: Templates,
-        profiles: Profiles,
+        launching: Launching,
         terminals: Terminals,
         vault: Vault,
         restart_backoff_s: float = 1.0,
     ) -> None:
         self._ids = ids
-        self._templates = templates
-        self._profiles = profiles
+        self._launching = launching
         self._terminals = terminals
         self._vault = vault
         self._restart_backoff_s = restart_backoff_s
@@ -58,8 +58,9 @@ class FactFinder:
         sessions = await self._sessions({request.container_id for request in creates})
         panes = await self._panes({request.container_id for request in requests if isinstance(request, AgentAdopt)})
         directories = await self._directories(creates)
-        templates = self._templates.all() if creates else {}
-        profiles = self._profiles.digests()
+        launching = await self._launching.current() if any(isinstance(each, LAUNCHES) for each in requests) else None
+        templates = launching.templates if launching else {}
+        profiles = launching.digests() if launching else {}
         facts: dict[int, Facts | None] = {}
         plain = Facts(at=at, profiles=profiles, restart_backoff_s=self._restart_backoff_s)
         for place, request in enumerate(requests):

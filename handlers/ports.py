@@ -265,17 +265,23 @@ class LaunchProfile(msgspec.Struct, frozen=True, kw_only=True):
     digest: str = ""
 
 
-class Profiles(Protocol):
-    def profile(self, name: str) -> LaunchProfile | None: ...
+class LaunchSet(msgspec.Struct, frozen=True, kw_only=True):
+    """Templates and launch profiles by name, as they stood together at one moment."""
+
+    templates: Mapping[str, Template]
+    profiles: Mapping[str, LaunchProfile]
 
     def digests(self) -> Mapping[str, str]:
-        """Name -> digest of every known profile."""
-        ...
+        """Name -> digest of every profile."""
+        return {name: profile.digest for name, profile in self.profiles.items()}
 
 
-class Templates(Protocol):
-    def all(self) -> Mapping[str, Template]:
-        """Every known template by name."""
+class Launching(Protocol):
+    """The operator's templates and launch profiles, with the built-in ones."""
+
+    async def current(self) -> LaunchSet:
+        """What they are now, changes since the last call included. Bounded in time and never failing: while the disk
+        does not answer, what was known last."""
         ...
 
 

@@ -20,9 +20,9 @@ from handlers.effects.follow_ups import FollowUps
 from handlers.effects.retrying import with_retries
 from handlers.ports import (
     Clock,
+    Launching,
     LaunchProfile,
     PaneToCreate,
-    Profiles,
     SeenPane,
     SessionExists,
     Terminal,
@@ -68,11 +68,11 @@ def argv_of(profile: LaunchProfile, agent_session: str | None) -> tuple[str, ...
 
 class Stages:
     def __init__(
-        self, *, follow_ups: FollowUps, clock: Clock, profiles: Profiles, vault: Vault, log_paths: LogPaths
+        self, *, follow_ups: FollowUps, clock: Clock, launching: Launching, vault: Vault, log_paths: LogPaths
     ) -> None:
         self._follow_ups = follow_ups
         self._clock = clock
-        self._profiles = profiles
+        self._launching = launching
         self._vault = vault
         self._log_paths = log_paths
 
@@ -81,9 +81,10 @@ class Stages:
     async def create(self, terminal: Terminal, layout: Layout, panes: Sequence[Pane], state: Tower) -> None:
         """Make those of `panes` that are not there; a pane that cannot be made fails alone where that is possible."""
         working_dir, lost = await self._working_dir(layout)
+        profiles = (await self._launching.current()).profiles
         wanted: list[tuple[Pane, PaneToCreate]] = []
         for pane in panes:
-            profile = self._profiles.profile(pane.launch_profile)
+            profile = profiles.get(pane.launch_profile)
             if profile is None or profile.digest != pane.launch_digest:
                 self._fail(pane, Stage.PANE_CREATE, "profile_changed")
             elif lost:

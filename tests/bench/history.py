@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from adapters.files.launching import BuiltInProfiles
+from adapters.files.launching import built_in
 from adapters.nats.broker import EmbeddedBroker
 from adapters.nats.connection import connect
 from adapters.nats.log import JetStreamLog
@@ -32,7 +32,7 @@ REFUSED_A_LAYOUT = 48
 """About as many as a layout has events in its life."""
 
 _ids = SystemIds()
-_profiles = BuiltInProfiles().digests()
+_profiles = built_in().digests()
 _sessions = count()
 
 Step = tuple[Request, Facts]

@@ -13,7 +13,7 @@ import nats
 from nats.errors import TimeoutError as NothingLeft
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-from adapters.files.launching import BuiltInProfiles, BuiltInTemplates
+from adapters.files.launching import LaunchFiles
 from adapters.files.snapshots import FileSnapshots
 from adapters.files.vault import FileVault
 from adapters.nats.broker import EmbeddedBroker
@@ -111,7 +111,7 @@ async def _raw_pull(url: str, events: int) -> None:
 
 def writer_on(log: JetStreamLog, home: Path, client: WireClient) -> Writer:
     """A writer that finds no snapshot, and no tmux server."""
-    ids, clock, profiles = SystemIds(), SystemClock(), BuiltInProfiles()
+    ids, clock = SystemIds(), SystemClock()
     terminals = TmuxTerminals(Address(socket_path=str(home / "none.sock"), node=NODE))
     return Writer(
         node=NODE,
@@ -120,7 +120,7 @@ def writer_on(log: JetStreamLog, home: Path, client: WireClient) -> Writer:
         inbox=Inbox(),
         outcomes=InboxOutcomes(client, NODE),
         facts=FactFinder(
-            ids=ids, templates=BuiltInTemplates(), profiles=profiles, terminals=terminals, vault=FileVault(home / "v")
+            ids=ids, launching=LaunchFiles(home / "config", clock), terminals=terminals, vault=FileVault(home / "v")
         ),
         snapshot_store=FileSnapshots(home / "no-snapshots"),
         clock=clock,

@@ -11,7 +11,7 @@ from uuid import UUID
 from adapters.files.launching import with_digest
 from domain.layouts.templates import BUILT_IN
 from domain.messages import PaneSlot, Template
-from handlers.ports import LaunchProfile
+from handlers.ports import LaunchProfile, LaunchSet
 from handlers.seen import RECORD
 from handlers.snapshots import Snapshot, encode
 from tests.simulation.loop import pause
@@ -115,7 +115,7 @@ class SimulatedIds:
 
 
 class Catalogues:
-    """The `Templates` and `Profiles` of a world. `profiles` may change under a running tower."""
+    """The `Launching` port of a world. `profiles` may change under a running tower."""
 
     def __init__(self) -> None:
         solo = Template(name="solo", panes=(PaneSlot(role="master", capability="any", label="solo{n}"),))
@@ -128,11 +128,5 @@ class Catalogues:
     def put(self, profile: LaunchProfile) -> None:
         self.profiles[profile.name] = with_digest(profile)
 
-    def all(self) -> Mapping[str, Template]:
-        return self.templates
-
-    def profile(self, name: str) -> LaunchProfile | None:
-        return self.profiles.get(name)
-
-    def digests(self) -> Mapping[str, str]:
-        return {name: profile.digest for name, profile in self.profiles.items()}
+    async def current(self) -> LaunchSet:
+        return LaunchSet(templates=self.templates, profiles=dict(self.profiles))

@@ -85,7 +85,7 @@ class Tower:
         self._log = log = kit.log(world.stream, wire, batch=world.read_batch)
         catalogues, vault = world.catalogues, SimulatedVault(world.disk, wire)
         stages = kit.stages(
-            follow_ups=follow_ups, clock=clock, profiles=catalogues, vault=vault, log_paths=LogPaths("logs")
+            follow_ups=follow_ups, clock=clock, launching=catalogues, vault=vault, log_paths=LogPaths("logs")
         )
         self.spawning = kit.spawning(
             terminals=terminals, stages=stages, follow_ups=follow_ups, clock=clock, launch_settle_s=0.5
@@ -97,7 +97,7 @@ class Tower:
             log=log,
             inbox=inbox,
             outcomes=SimulatedOutcomes(wire, world.model.check_outcome, world.people.heard),
-            facts=kit.facts(ids=ids, templates=catalogues, profiles=catalogues, terminals=terminals, vault=vault),
+            facts=kit.facts(ids=ids, launching=catalogues, terminals=terminals, vault=vault),
             snapshot_store=SimulatedSnapshots(world.disk, wire),
             clock=clock,
             ids=ids,

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import msgspec
 
-from adapters.files.launching import BuiltInProfiles, BuiltInTemplates
+from adapters.files.launching import LaunchFiles
 from adapters.files.snapshots import FileSnapshots
 from adapters.files.vault import FileVault
 from adapters.http.app import create_app
@@ -118,10 +118,10 @@ async def running_world() -> AsyncIterator[World]:
         clock, ids = SystemClock(), SystemIds()
         terminals = TmuxTerminals(Address(socket_path=str(home / "tmux.sock"), node=NODE))
         stack.push_async_callback(terminals.close)
+        launching = LaunchFiles(home / "config", clock)
         facts = FactFinder(
             ids=ids,
-            templates=BuiltInTemplates(),
-            profiles=BuiltInProfiles(),
+            launching=launching,
             terminals=terminals,
             vault=FileVault(home / "private"),
         )

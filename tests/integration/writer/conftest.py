@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from adapters.files.launching import BuiltInProfiles, BuiltInTemplates
+from adapters.files.launching import LaunchFiles
 from adapters.files.snapshots import FileSnapshots
 from adapters.files.vault import FileVault
 from adapters.nats.broker import EmbeddedBroker
@@ -91,7 +91,6 @@ class Seat:
         self.inbox = Inbox()
         self.clock = SteppedClock()
         self.committed_events: list[Recorded] = []
-        profiles = BuiltInProfiles()
         self.writer = Writer(
             node=NODE,
             instance=instance,
@@ -100,8 +99,7 @@ class Seat:
             outcomes=outcomes,
             facts=FactFinder(
                 ids=IDS,
-                templates=BuiltInTemplates(),
-                profiles=profiles,
+                launching=LaunchFiles(folder / "config", self.clock),
                 terminals=terminals,
                 vault=FileVault(folder / "private"),
             ),
