@@ -11,10 +11,10 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from adapters.files.yaml_lines import Document, Fault, FaultyText, Unquoted, documents, printable
+from domain.layouts.templates import MAX_SLOTS
 from domain.messages import IDENTIFIER, PaneSlot, Template
 from handlers.ports import LaunchProfile
 
-MAX_PANES: Final = 64
 MAX_FAULTS: Final = 20
 """Faults told of one file."""
 
@@ -80,7 +80,7 @@ class PaneEntry(_Entry):
     label: Annotated[str, AfterValidator(_label)] = Field(description='a label such as lead or "s{n}"')
     launch: Identifier = Field(default="shell", description="the name of a launch profile")
     restart: Literal["never", "on_failure"] = Field(default="never", description="never or on_failure")
-    count: int = Field(default=1, ge=1, le=MAX_PANES, description=f"a whole number from 1 to {MAX_PANES}")
+    count: int = Field(default=1, ge=1, le=MAX_SLOTS, description=f"a whole number from 1 to {MAX_SLOTS}")
 
 
 class TemplateEntry(_Entry):
@@ -91,8 +91,8 @@ class TemplateEntry(_Entry):
     @classmethod
     def _right_number(cls, panes: list[PaneEntry]) -> list[PaneEntry]:
         count = sum(pane.count for pane in panes)
-        if not 1 <= count <= MAX_PANES:
-            raise ValueError(f"expected 1 to {MAX_PANES} panes in all, not {count}")
+        if not 1 <= count <= MAX_SLOTS:
+            raise ValueError(f"expected 1 to {MAX_SLOTS} panes in all, not {count}")
         literal = [pane.label for pane in panes for _ in range(pane.count) if "{n}" not in pane.label]
         twice = next((label for label in literal if literal.count(label) > 1), None)
         if twice is not None:
