@@ -71,6 +71,7 @@ EVENTS: Final = (
     EventType(name="container.gone", event=dc.ContainerGone, id_field="container_id"),
     EventType(name="container.scanned", event=dc.ContainerScanned, id_field="scan_id"),
     EventType(name="node.claimed", event=node.NodeClaimed, id_field="node"),
+    EventType(name="node.foreign_entries_found", event=node.NodeForeignEntriesFound, id_field="node"),
     EventType(name="command.rejected", event=node.CommandRejected, id_field="command_id"),
 )
 
@@ -100,6 +101,7 @@ REQUESTS: Final = (
     RequestType(name="container.record_scan", request=dc.ContainerRecordScan, internal=True),
     RequestType(name="container.recover", request=lc.ContainerRecover, internal=True),
     RequestType(name="node.claim", request=node.NodeClaim, internal=True),
+    RequestType(name="node.record_foreign", request=node.NodeRecordForeign, internal=True),
 )
 
 

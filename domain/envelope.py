@@ -83,6 +83,16 @@ def decode(stored: Stored) -> Recorded:
     return Recorded(stored.position, envelope, event)
 
 
+def foreign(stored: Stored) -> str | None:
+    """Why an entry of the log is not the tower's own, which never writes one without a chain value; else None.
+
+    Whether the chain value is right is for those to say who follow the chain.
+    """
+    return (
+        None if CHAIN_HEADER in stored.headers else f"it carries no {CHAIN_HEADER} header: the tower did not write it"
+    )
+
+
 def subject_of(envelope: Envelope) -> str:
     """`tower.evt.{node}.{kind}.{id}.{event}`."""
     name = envelope.type.split(".")[2]

@@ -30,17 +30,26 @@ from domain.layouts import decide as layouts_decide
 from domain.layouts import events as le
 from domain.layouts import state as layouts_state
 from domain.messages import HOST, ORIGIN_PATTERN, POLICY, TOWER, Command, Event, Request, Result
-from domain.node import CommandRejected, NodeClaim, NodeClaimed
+from domain.node import (
+    CommandRejected,
+    NodeClaim,
+    NodeClaimed,
+    NodeForeignEntriesFound,
+    NodeRecordForeign,
+    record_foreign,
+)
 
 
 class Tower(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole state of a node. `sequences`: (kind, aggregate id) -> events so far. `instance`: the claiming tower."""
+    """The whole state of a node. `sequences`: (kind, aggregate id) -> events so far. `instance`: the claiming tower.
+    `foreign_to`: the last entry of others in the log that is recorded as such, 0 for none."""
 
     containers: Containers = Containers()
     layouts: layouts_state.Layouts = layouts_state.Layouts()
     agents: agents_state.Agents = agents_state.Agents()
     sequences: Map[tuple[str, str], int] = Map()
     instance: str | None = None
+    foreign_to: int = 0
 
 
 def decide(command: Command[Request], state: Tower) -> tuple[Event, ...]:
@@ -49,6 +58,8 @@ def decide(command: Command[Request], state: Tower) -> tuple[Event, ...]:
     match command.request:
         case NodeClaim() as claim:
             return (NodeClaimed(node=claim.node, instance=claim.instance, pid=claim.pid, host=claim.host),)
+        case NodeRecordForeign() as found:
+            return record_foreign(found, state.foreign_to)
         case ContainerScan():
             return containers_registry.scan(command.facts)
         case ContainerRecordFound() as found:
@@ -84,6 +95,8 @@ def evolve(state: Tower, event: Event) -> Tower:
             return state
         case NodeClaimed():
             changed: dict[str, Any] = {"instance": event.instance}
+        case NodeForeignEntriesFound():
+            changed = {"foreign_to": event.last_position}
         case le.PaneRegistered():
             changed = {
                 "layouts": layouts_state.evolve(state.layouts, event),

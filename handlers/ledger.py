@@ -29,15 +29,20 @@ class BrokenLog(Exception):
     """The log does not continue where the state stands: says the position and what was expected."""
 
 
+def passed_over(ledger: Ledger, stored: Stored) -> Ledger:
+    """The ledger after an entry that is not the tower's own: it moves on, and nothing else changes."""
+    return msgspec.structs.replace(ledger, position=stored.position)
+
+
 def replay(ledger: Ledger, stored: Stored) -> tuple[Ledger, Recorded]:
     """The ledger after one more message of the log. Raises `BrokenLog`, `UndecodableEvent`."""
-    recorded = decode(stored)
     chain = link(ledger.chain, stored.payload)
     if stored.headers.get(CHAIN_HEADER) != chain.hex():
         raise BrokenLog(
             f"position {stored.position}: the hash chain does not continue from position {ledger.position}; "
             "`agenttower audit verify` shows the first broken position"
         )
+    recorded = decode(stored)
     commands_at = stored.headers.get(COMMANDS_AT_HEADER)
     return Ledger(
         tower=tower.evolve(ledger.tower, recorded.event),

@@ -14,15 +14,16 @@ import structlog
 
 from domain import tower
 from domain.catalogue import UndecodableEvent
-from domain.envelope import Recorded, decode
+from domain.envelope import Recorded, decode, foreign
 from domain.errors import Rejection
 from domain.node import CommandRejected, NodeClaim, NodeClaimed
 from domain.tower import Tower
 from handlers import snapshots, wire
 from handlers.batch import Batch, Decision, Prepared, prepare
 from handlers.facts import FactFinder
+from handlers.foreign import ForeignEntries
 from handlers.inbox import Asked, FollowUp, Inbox
-from handlers.ledger import Ledger, replay
+from handlers.ledger import Ledger, passed_over, replay
 from handlers.ports import (
     Answer,
     Clock,
@@ -103,6 +104,7 @@ class Writer:
         self._seen = SeenIds()
         self._refusals = HostOnlyRefusals()
         self._carried: list[Asked | FollowUp] = []
+        self._foreign = ForeignEntries(node)
         self._conflicts = 0
         self._hoped = 1
         self._patience_s = 0.0
@@ -149,6 +151,7 @@ class Writer:
             if self.ledger.tower.instance not in (self.instance, before):
                 raise SteppedDown(f"another tower claimed node {self.node} while this one started")
         self._claimed = True
+        self._carried = self._foreign.before(self._carried)
 
     async def _replay_tail(self) -> None:
         """Read what the log holds beyond the ledger, remembering its command ids."""
@@ -156,7 +159,11 @@ class Writer:
         recorded: list[Recorded] = []
         async for stored_batch in self._log_port.read(ledger.position):
             for stored in stored_batch:
+                if self._foreign.takes(stored):
+                    ledger = passed_over(ledger, stored)
+                    continue
                 ledger, record = replay(ledger, stored)
+                self._foreign.recorded_to(ledger.tower.foreign_to)
                 key = key_of(record.envelope.actor, record.envelope.commandid)
                 if key != previous:
                     self._seen.add(key, record.position, record.envelope.time)
@@ -249,6 +256,7 @@ class Writer:
 
     def _keep(self, batch: Batch) -> None:
         self.ledger = batch.ledger
+        self._foreign.recorded_to(self.ledger.tower.foreign_to)
         if not batch.recorded:
             return
         at = batch.recorded[-1].envelope.time
@@ -268,13 +276,17 @@ class Writer:
         self._conflicts += 1
         if self._conflicts >= 2:
             raise SteppedDown(f"another writer appends to node {self.node}: fenced out twice in a row")
+        before = self.ledger
         await self._reread()
+        if self.ledger.position > before.position and self.ledger.chain == before.chain:
+            self._conflicts = 0
 
     async def _reread(self) -> None:
         self._refusals = HostOnlyRefusals()
         while True:
             try:
                 await self._replay_tail()
+                self._carried = self._foreign.before(self._carried)
                 return
             except LogUnavailable as error:
                 self._say.warning("the log cannot be read; trying again", reason=str(error))
@@ -333,8 +345,8 @@ class Writer:
         events: list[Recorded] = []
         try:
             while (stored := await self._log_port.get(position + len(events))) is not None:
-                record = decode(stored)
-                if record.envelope.commandid != command_id:
+                record = None if foreign(stored) else decode(stored)
+                if record is None or record.envelope.commandid != command_id:
                     break
                 events.append(record)
         except (LogUnavailable, UndecodableEvent) as error:
@@ -361,6 +373,9 @@ class Writer:
 
     async def snapshot(self) -> None:
         """Write a snapshot of the present ledger and the ids seen since the last one."""
+        if self._foreign.request is not None:
+            # It would hide entries that are not recorded yet.
+            return
         dropped = self._seen.forget(self._clock.now())
         ledger, segments = self.ledger, self._seen.take_unsaved()
         snapshot = snapshots.Snapshot(digest=self._digest, ledger=ledger, horizon_s=self._seen.horizon_s)

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 import sqlalchemy as sa
 
-from domain.envelope import Recorded, Stored, decode
+from domain.envelope import Recorded, Stored, decode, foreign
 from projections import tables
 from projections.tables import POSITIONS, ReadTable
 
@@ -77,11 +77,13 @@ class Batch:
         return self.stored[-1].position
 
     def events(self, after: int, kinds: frozenset[str] | None) -> list[Recorded]:
-        """Raises `UndecodableEvent`."""
+        """Without entries that are not the tower's own. Raises `UndecodableEvent`."""
         return [
             self._recorded(stored)
             for stored in self.stored
-            if stored.position > after and (kinds is None or kind_of(stored.subject) in kinds)
+            if stored.position > after
+            and (kinds is None or kind_of(stored.subject) in kinds)
+            and foreign(stored) is None
         ]
 
     def _recorded(self, stored: Stored) -> Recorded:

@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 
+from domain.envelope import Stored, foreign
 from projections import standing
 from projections.advance import Poison, advance
 from projections.ports import Database, DatabaseTrouble, Source, closing
@@ -103,6 +104,7 @@ class Projector:
         after = min(self.progress[name].position for name in running)
         async with closing(self._source.follow(after)) as batches:
             async for stored in batches:
+                _name_foreign(stored)
                 batch, started = Batch(stored), asyncio.get_running_loop().time()
                 if not await self._apply_together(running, batch):
                     for name in tuple(running):
@@ -250,6 +252,12 @@ class Projector:
                 continue
             if any(found.get(name) != self._generations[name] for name in stopped):
                 self._begin_again()
+
+
+def _name_foreign(entries: Sequence[Stored]) -> None:
+    for stored in entries:
+        if (reason := foreign(stored)) is not None:
+            _log.error("foreign entry passed over", position=stored.position, subject=stored.subject, reason=reason)
 
 
 async def _pass(seconds: float) -> None:

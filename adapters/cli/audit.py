@@ -51,6 +51,14 @@ def verify(
             code="audit_chain_broken",
             details=broken._asdict(),
         )
+    if (entry := verdict.unrecorded) is not None:
+        raise Failure(
+            f"position {entry.position}, {entry.subject}: {entry.reason}",
+            "it changed nothing; a running tower records it with its next event. Find out who may publish on "
+            "tower.evt.>: docs/security.md",
+            code="audit_foreign_entry",
+            details=entry._asdict(),
+        )
 
 
 def _print(verdict: "Verdict") -> None:
@@ -61,6 +69,9 @@ def _print(verdict: "Verdict") -> None:
             f"in {verdict.elapsed_s:.1f} s"
         )
         output.say(f"chain value {verdict.chain}")
+    for entry in verdict.foreign:
+        known = "recorded as such" if entry.recorded else "not recorded as such"
+        output.say(f"foreign entry at {entry.position}, {known}: {entry.subject}: {entry.reason}")
 
 
 class _progress:  # noqa: N801, used as a statement

@@ -169,6 +169,10 @@ _SAID: Final = {
 def _line(event: Row) -> Any:
     from rich.text import Text
 
+    if "type" not in event:
+        return Text(
+            f"{event['position']:>6} no event of the tower's: {event.get('subject', '')} {event['reason']}", "red"
+        )
     position, time, name, subject, by, told = event_cells(event)
     told = Text(told, style=output.STATE_STYLES.get(str(event.get("data", {}).get("to")), ""))
     return Text.assemble((f"{position:>6} ", "dim"), f"{time} {name:<28} {subject} {by:<5} ", told)

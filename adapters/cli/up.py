@@ -98,6 +98,8 @@ def _run(settings: "Settings", *, as_json: bool) -> None:
     from adapters.nats.connection import BrokerProblem
     from adapters.nats.store_lock import StoreLocked
     from adapters.telemetry import configure_logging
+    from domain.catalogue import UndecodableEvent
+    from handlers.ledger import BrokenLog
     from handlers.ports import LogError, TerminalError
     from handlers.writer import SteppedDown
     from projections.ports import DatabaseTrouble
@@ -134,6 +136,8 @@ def _run(settings: "Settings", *, as_json: bool) -> None:
         BrokerFailed,
         BrokerProblem,
         StoreLocked,
+        BrokenLog,
+        UndecodableEvent,
         LogError,
         TerminalError,
         DatabaseTrouble,

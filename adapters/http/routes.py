@@ -126,7 +126,8 @@ async def stream_events(request: Request, query: Annotated[StreamQuery, Query()]
     with its `position`.
 
     Starts after the `Last-Event-ID` header, else after `after_position`, else at the end of the log (with `since`: at
-    its beginning). Comments keep the connection alive. An entry that cannot be read comes as `event: undecodable`.
+    its beginning). Comments keep the connection alive. An entry that cannot be read comes as `event: undecodable`,
+    one that the tower did not write as `event: foreign`.
     """
     services, streams, container_id = services_of(request), streams_of(request), bench_of(request)
     if streams.open >= streams.limit:

@@ -17,7 +17,7 @@ from adapters.http.parameters import StreamQuery
 from adapters.http.services import ContainerOf, Follow
 from domain import catalogue
 from domain.catalogue import UndecodableEvent
-from domain.envelope import Envelope, Recorded, Stored, decode, encode, encode_data
+from domain.envelope import Envelope, Recorded, Stored, decode, encode, encode_data, foreign
 from domain.node import CommandRejected
 
 RETRY_MS: Final = 1000
@@ -28,6 +28,9 @@ LAST_WORD_S: Final = 0.5
 
 UNDECODABLE: Final = "undecodable"
 """Type of the server-sent event that stands for a log entry that cannot be read."""
+
+FOREIGN: Final = "foreign"
+"""Type of the one that stands for a log entry that the tower did not write; its payload is not passed on."""
 
 _log = structlog.get_logger("http")
 
@@ -197,6 +200,9 @@ class Own:
 
 def server_sent(stored: Stored, wanted: StreamQuery, own: Own | None = None) -> bytes | None:
     """One entry of the log as a server-sent event; None if it was not asked for, or is not for who asks."""
+    if (reason := foreign(stored)) is not None:
+        told = {"position": stored.position, "subject": stored.subject, "reason": reason}
+        return None if own is not None else _frame(stored.position, FOREIGN, msgspec.json.encode(told))
     try:
         recorded = decode(stored)
         envelope, payload = _current(stored, recorded)

@@ -25,7 +25,7 @@ from domain.envelope import Envelope, encode, encode_data
 from domain.layouts import events as e
 from domain.layouts.events import PaneState, Stage
 from domain.messages import Event
-from domain.node import CommandRejected, NodeClaimed
+from domain.node import CommandRejected, NodeClaimed, NodeForeignEntriesFound
 
 SAMPLES: Final = Path(__file__).parent / "samples"
 SUMS: Final = SAMPLES / "SHA256SUMS"
@@ -142,6 +142,14 @@ EXAMPLES: Final[tuple[Event, ...]] = (
         reason="container bench-2: paused",
     ),
     NodeClaimed(node="local", instance=AGENT, pid=4242, host="tower-1"),
+    NodeForeignEntriesFound(
+        node="local",
+        position=12,
+        last_position=14,
+        count=2,
+        subject="tower.evt.local.pane.x.y",
+        reason="it carries no Tower-Chain header: the tower did not write it",
+    ),
     CommandRejected(
         command_id=COMMAND,
         noun="layout",

@@ -5,7 +5,7 @@ import pytest
 from domain import catalogue
 from domain.layouts import commands as c
 from domain.messages import HOST, POLICY, TOWER, Event, Request
-from domain.node import NodeClaim, NodeClaimed
+from domain.node import NodeClaim, NodeClaimed, NodeRecordForeign
 from tests.unit.builders import (
     BENCH,
     OTHER_BENCH,
@@ -89,6 +89,9 @@ INTERNAL: dict[str, Request] = {
     "pane.sweep": c.PaneSweep(),
     "container.recover": c.ContainerRecover(container_id=BENCH, present_pane_ids=()),
     "node.claim": CLAIM,
+    "node.record_foreign": NodeRecordForeign(
+        node="local", position=3, last_position=3, count=1, subject="s", reason="r"
+    ),
 }
 
 

@@ -158,13 +158,31 @@ async def test_an_entry_that_cannot_be_read_is_told_and_passed(world: World) -> 
     end = await world.log.last_position()
     good = await world.log.get(end)
     assert good is not None
-    poison = Entry("tower.evt.local.pane.x.poisoned", b"{}", {})
-    await world.log.append([poison, Entry(good.subject, good.payload, {})], expected_last=end)
+    poison = Entry("tower.evt.local.pane.x.poisoned", b"{}", good.headers)
+    await world.log.append([poison, Entry(good.subject, good.payload, good.headers)], expected_last=end)
     async with listening(world.client, after_position=end) as listener:
         bad, after = await listener.events(2)
     assert (bad.id, bad.event) == (end + 1, "undecodable")
     assert bad.data["position"] == end + 1
     assert "not an event envelope" in bad.data["reason"]
+    assert (after.id, after.event) == (end + 2, "agenttower.node.claimed.v1")
+
+
+async def test_an_entry_that_the_tower_did_not_write_is_named_and_its_payload_kept_back(world: World) -> None:
+    world.writing.cancel()
+    end = await world.log.last_position()
+    good = await world.log.get(end)
+    assert good is not None
+    forged = Entry(good.subject, good.payload, {})
+    await world.log.append([forged, Entry(good.subject, good.payload, good.headers)], expected_last=end)
+    async with listening(world.client, after_position=end) as listener:
+        bad, after = await listener.events(2)
+    assert (bad.id, bad.event) == (end + 1, "foreign")
+    assert bad.data == {
+        "position": end + 1,
+        "subject": good.subject,
+        "reason": "it carries no Tower-Chain header: the tower did not write it",
+    }
     assert (after.id, after.event) == (end + 2, "agenttower.node.claimed.v1")
 
 
@@ -176,7 +194,7 @@ async def fill(world: World, entries: int) -> int:
     assert stored is not None
     payload = json.loads(stored.payload)
     payload["data"]["host"] = "x" * 4000
-    copy = Entry(stored.subject, json.dumps(payload).encode(), {})
+    copy = Entry(stored.subject, json.dumps(payload).encode(), stored.headers)
     for _ in range(entries // 500):
         end = await world.log.append([copy] * 500, expected_last=end)
     return end

@@ -9,7 +9,7 @@ import msgspec
 
 from domain import catalogue, tower
 from domain.containers import knowing
-from domain.envelope import Envelope, Stored, encode, encode_data, subject_of
+from domain.envelope import CHAIN_HEADER, Envelope, Stored, encode, encode_data, subject_of
 from domain.errors import Rejection
 from domain.layouts import commands as c
 from domain.layouts.events import PaneState
@@ -36,11 +36,15 @@ def stored(event: Event, position: int, *, command_id: str = "command", actor: s
         correlationid=f"correlation-of-{command_id}",
         data=encode_data(event),
     )
-    return Stored(position, subject_of(envelope), encode(envelope), {})
+    return Stored(position, subject_of(envelope), encode(envelope), CHAINED)
+
+
+CHAINED = {CHAIN_HEADER: "00" * 32}
+"""Readers of projections do not follow the chain; an entry without is not the tower's."""
 
 
 def undecodable(position: int, kind: str) -> Stored:
-    return Stored(position, f"tower.evt.local.{kind}.some-id.happened", b"no event", {})
+    return Stored(position, f"tower.evt.local.{kind}.some-id.happened", b"no event", CHAINED)
 
 
 class ListLog:
