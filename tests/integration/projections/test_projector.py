@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import msgspec
 import pytest
 import sqlalchemy as sa
 
@@ -125,6 +126,21 @@ async def test_an_event_that_cannot_be_read_stops_those_that_want_it(running: St
     assert (await tower.models.agents()).items[0]["state"] == "degraded"
     await log.record(b.moved("L-m1", "degraded", "removed"))
     await tower.caught_up("agents")
+
+
+async def test_an_entry_that_the_tower_did_not_write_is_passed_over(running: Start, log: ListLog) -> None:
+    """Even if it looks like an event: without a chain value it is somebody else's."""
+    await log.record(*b.ready_layout("L", "m1"))
+    forged = msgspec.structs.replace(stored(b.moved("L-m1", "ready", "removed"), log.last + 1), headers={})
+    position = await log.append(forged)
+    await log.append(msgspec.structs.replace(undecodable(log.last + 1, "pane"), headers={}))
+    tower = await running(log)
+    for name in ("layouts", "agents", "events"):
+        await tower.caught_up(name)
+    pane = await tower.models.pane("L-m1")
+    assert pane is not None
+    assert pane["state"] == "ready"
+    assert position not in [event["position"] for event in (await tower.models.events(limit=200)).items]
 
 
 async def test_an_event_that_a_table_cannot_hold_is_found_in_its_batch(running: Start, log: ListLog) -> None:
