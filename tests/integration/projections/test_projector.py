@@ -6,8 +6,8 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import msgspec
+import psycopg
 import pytest
 import sqlalchemy as sa
 
