@@ -23,6 +23,7 @@ def attach(cli: Cli, pane: PaneReference) -> None:
     if program is None:
         raise Failure("tmux is missing", "apt-get install tmux")
     target = found["tmux_pane_id"]
+    cli.place.need_files()
     argv = ["tmux", "-u", "-S", cli.running.tmux, "attach-session", "-t", target]
     argv += [";", "select-window", "-t", target, ";", "select-pane", "-t", target]
     # The tower's server is another one than the server this terminal may be in: nesting them is what is asked for.

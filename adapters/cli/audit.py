@@ -34,6 +34,7 @@ def verify(
 
     quiet_logs()
     # A broker of its own answers also while no tower runs.
+    cli.place.need_files()
     found = cli.place.running()
     node = found.node if found else cli.place.node or "local"
     url = cli.place.secret(NATS_FILE) if (cli.place.home / NATS_FILE).exists() else cli.running.nats

@@ -1,5 +1,6 @@
 """The CLI's two ways to a running tower: queries over HTTP, commands over the NATS request door.
 
+With `AGENTTOWER_SOCKET` both go over HTTP on the bench socket, where no token is needed: the kernel says who asks.
 Queries use the standard library's client: a command line that asks one question should not load a whole HTTP stack.
 """
 
@@ -41,9 +42,6 @@ class Queries:
         self.place = place
         self.running = running
         self._timeout_s = timeout_s
-        address = urlsplit(running.http)
-        self._host = address.hostname or "127.0.0.1"
-        self._port = address.port or 80
         self._connection: http.client.HTTPConnection | None = None
 
     def __enter__(self) -> Self:
@@ -65,7 +63,7 @@ class Queries:
 
         for attempt in (1, 2):
             kept = self._connection is not None
-            connection = self._connection or http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
+            connection = self._connection or self._connect(self._timeout_s)
             self._connection = connection
             try:
                 connection.request(method, self._target(path, query or {}), self._encoded(body), self._headers(body))
@@ -122,7 +120,7 @@ class Queries:
 
         clock = SystemClock()
         ends = None if timeout_s is None else clock.monotonic() + timeout_s
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout_s)
+        connection = self._connect(timeout_s)
         headers = {**self._headers(None), "Accept": "text/event-stream"}
         if after is not None:
             headers["Last-Event-ID"] = str(after)
@@ -147,6 +145,16 @@ class Queries:
             connection.close()
         raise Failure(f"the tower at {self.running.http} ended the stream of events", "see whether it still runs")
 
+    def _connect(self, timeout_s: float | None) -> "http.client.HTTPConnection":
+        import http.client
+
+        if self.place.socket is not None:
+            from adapters.cli.unix_http import UnixConnection
+
+            return UnixConnection(self.place.socket, timeout_s)
+        address = urlsplit(self.running.http)
+        return http.client.HTTPConnection(address.hostname or "127.0.0.1", address.port or 80, timeout=timeout_s)
+
     def _target(self, path: str, query: Mapping[str, object]) -> str:
         given = {key: value for key, value in query.items() if value is not None}
         return f"{path}?{urlencode(given)}" if given else path
@@ -155,7 +163,9 @@ class Queries:
         return None if body is None else json.dumps(body).encode()
 
     def _headers(self, body: object) -> dict[str, str]:
-        headers = {"Authorization": f"Bearer {self.place.secret(TOKEN_FILE)}"}
+        headers = {}
+        if self.place.socket is None:
+            headers["Authorization"] = f"Bearer {self.place.secret(TOKEN_FILE)}"
         if body is not None:
             headers["Content-Type"] = "application/json"
         return headers
@@ -205,6 +215,25 @@ def command(
     timeout_s: float = ANSWER_TIMEOUT_S,
 ) -> Row:
     """Ask for `noun.verb` and wait for the outcome: the whole outcome when accepted, `Failure` when rejected."""
+    given = {key: value for key, value in data.items() if value is not None}
+    if place.socket is not None:
+        body = {"noun": noun, "verb": verb, "data": given}
+        with Queries(place, running, timeout_s=timeout_s) as http:
+            return http.post(
+                "/v1/commands", body if idempotency_key is None else body | {"idempotency_key": idempotency_key}
+            )
+    return _command_over_nats(place, running, noun, verb, given, idempotency_key, timeout_s)
+
+
+def _command_over_nats(
+    place: Place,
+    running: Running,
+    noun: str,
+    verb: str,
+    given: Mapping[str, object],
+    idempotency_key: str | None,
+    timeout_s: float,
+) -> Row:
     import asyncio
 
     from adapters.nats.client import AskError, CommandClient, NoTower
@@ -213,7 +242,6 @@ def command(
 
     quiet_logs()
     url = place.secret(NATS_FILE)
-    given = {key: value for key, value in data.items() if value is not None}
 
     async def ask() -> Row:
         connection = await connect(url, name="agenttower-cli")

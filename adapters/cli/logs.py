@@ -29,6 +29,7 @@ def logs(
     if follow and as_json:
         raise typer.BadParameter("--json does not go with --follow", param_hint="--follow")
     found = references.pane(cli.queries, pane)
+    cli.place.need_files()
     if not found.get("log_path"):
         raise Failure(f"pane {found['id']} has no log: it is {found['state']}", "a log is attached once a pane runs")
     path = Path(found["log_path"])

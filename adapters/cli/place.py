@@ -30,11 +30,16 @@ class Running(NamedTuple):
         return {"pid": self.pid, "node": self.node, "http": self.http, "nats": self.nats, "tmux": self.tmux}
 
 
+SOCKET_VARIABLE: Final = "AGENTTOWER_SOCKET"
+
+
 class Place(NamedTuple):
-    """A home folder and the node that is asked for (None: whichever runs there)."""
+    """A home folder and the node that is asked for (None: whichever runs there). `socket`: the bench socket to ask at
+    instead, as inside a container, where nothing else of the tower can be reached."""
 
     home: Path
     node: str | None
+    socket: Path | None = None
 
     @property
     def tower_file(self) -> Path:
@@ -42,6 +47,8 @@ class Place(NamedTuple):
 
     def running(self) -> Running | None:
         """The tower of this home; None when none runs (a file left by a killed tower included)."""
+        if self.socket is not None:
+            return Running(0, self.node or "", f"unix:{self.socket}", "", "", 0.0) if self.socket.exists() else None
         found = self.recorded()
         if found is None or not alive(found.pid):
             return None
@@ -61,18 +68,29 @@ class Place(NamedTuple):
     def need(self) -> Running:
         """The running tower, or a `Failure` that says how to start one."""
         found = self.running()
+        if found is None and self.socket is not None:
+            raise Failure(f"there is no socket at {self.socket}", f"{SOCKET_VARIABLE} names the tower's bench socket")
         if found is None:
             raise no_tower(self.home, self.node or "local")
         return found
 
     def secret(self, name: str) -> str:
         """The text of `http.token` or `nats.url`."""
+        self.need_files()
         try:
             return (self.home / name).read_text(encoding="utf-8").strip()
         except OSError as error:
             raise Failure(
                 f"{self.home / name} cannot be read: {error.strerror}", "run this as the tower's user"
             ) from error
+
+    def need_files(self) -> None:
+        """Raises `Failure` over a socket: for what needs the tower's own files, broker or tmux server."""
+        if self.socket is not None:
+            raise Failure(
+                "this needs the tower's own files, which are out of reach over the bench socket",
+                f"run it on the tower's machine, without {SOCKET_VARIABLE}",
+            )
 
 
 def alive(pid: int) -> bool:
@@ -93,7 +111,13 @@ def alive(pid: int) -> bool:
 
 
 def find(home: str | None, node: str | None) -> Place:
-    """The place that the flags, the environment and the settings file name. Raises `Failure` for a faulty file."""
+    """The place that the flags, the environment and the settings file name. Raises `Failure` for a faulty file.
+
+    A home given by flag weighs more than `AGENTTOWER_SOCKET`, which weighs more than all else.
+    """
+    socket = os.environ.get(SOCKET_VARIABLE)
+    if socket and not home:
+        return Place(default_home(), node, absolute(socket))
     home = home or os.environ.get("AGENTTOWER_HOME") or None
     node = node or os.environ.get("AGENTTOWER_NODE") or None
     if (home is None or node is None) and settings_file().exists():

@@ -60,6 +60,7 @@ def rebuild(
         if projection is None:
             known = ", ".join(projection.name for projection in PROJECTIONS)
             raise typer.BadParameter(f"there is no read model {name!r}; known are {known}", param_hint="NAME")
+    cli.place.need_files()
     running = cli.place.running()
     try:
         # Settings given to the running tower as flags are not known here; its node is.

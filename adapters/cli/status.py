@@ -31,6 +31,7 @@ def gather(cli: Cli) -> dict[str, Any]:
     """Everything that `status` shows. Raises `Failure` when no tower runs."""
     queries, running = cli.queries, cli.running
     ready = queries.ask("/readyz").body
+    node = running.node or queries.get("/healthz")["node"]
     projections: dict[str, Any] = {"position": None, "items": []}
     layouts: dict[str, int] | None = None
     panes: dict[str, int] | None = None
@@ -40,6 +41,7 @@ def gather(cli: Cli) -> dict[str, Any]:
         layouts, panes = _by_state(queries, "/v1/layouts"), _by_state(queries, "/v1/panes")
     return {
         **running.as_json(),
+        "node": node,
         "home": str(cli.place.home),
         "uptime_s": round(max(0.0, output.now().timestamp() - running.since), 1),
         "ready": bool(isinstance(ready, dict) and ready.get("ready")),
@@ -74,9 +76,13 @@ def _print(found: dict[str, Any]) -> None:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True, style="bold")
     grid.add_column(overflow="fold")
-    grid.add_row("tower", Text.assemble(f"node {found['node']}, pid {found['pid']}, ", ready))
-    grid.add_row("uptime", output.duration(found["uptime_s"]))
-    for name in ("http", "nats", "tmux", "home"):
+    if found["pid"]:
+        grid.add_row("tower", Text.assemble(f"node {found['node']}, pid {found['pid']}, ", ready))
+        grid.add_row("uptime", output.duration(found["uptime_s"]))
+    else:
+        # Over the bench socket it does not say where it is.
+        grid.add_row("tower", Text.assemble(f"node {found['node']}, ", ready))
+    for name in ("http", "nats", "tmux", "home") if found["pid"] else ("http",):
         shown = output.address(found[name]) if name == "nats" else found[name]
         grid.add_row({"nats": "broker"}.get(name, name), shown)
     grid.add_row("log", "not known" if found["position"] is None else f"{found['position']} events")

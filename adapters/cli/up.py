@@ -61,6 +61,7 @@ def up(
             "log_format": log_format,
         }
     )
+    cli.place.need_files()
     found = cli.place.running()
     if found is not None and found.node == settings.node and found.pid != 0 and _answers(cli):
         raise Failure(
