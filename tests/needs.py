@@ -37,6 +37,19 @@ def _docker_answers() -> bool:
         return False
 
 
+def _namespaces_can_be_made() -> bool:
+    """Whether this user may make mount and PID namespaces, and cgroups: root, outside of a plain container."""
+    if not all(map(shutil.which, ("unshare", "setpriv"))):
+        return False
+    try:
+        unshared = subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], capture_output=True, check=False)
+        mounts = [line.split()[1:3] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    except OSError:
+        return False
+    writable = any(kind in ("cgroup", "cgroup2") and os.access(path, os.W_OK) for path, kind in mounts)
+    return unshared.returncode == 0 and writable
+
+
 def _is_checkout() -> bool:
     """Whether git can list the files of this tree, which may belong to another user."""
     if shutil.which("git") is None:
@@ -53,6 +66,7 @@ PARTS: dict[str, tuple[Callable[[], bool], str]] = {
     "curl": (_program("curl"), "apt-get install curl"),
     "docker": (_docker_answers, "apt-get install docker.io, and start it"),
     "git": (_is_checkout, "apt-get install git, and work in a clone"),
+    "namespaces": (_namespaces_can_be_made, "apt-get install util-linux, and run as root where cgroups can be made"),
     "podman": (_program("podman"), "apt-get install podman"),
     "runc": (_program("runc"), "apt-get install runc"),
     "tmux": (_program("tmux"), "apt-get install tmux"),

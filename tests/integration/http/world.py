@@ -34,6 +34,7 @@ from adapters.telemetry import Metrics
 from adapters.tmux.address import Address
 from adapters.tmux.terminals import TmuxTerminals
 from domain.messages import Request
+from domain.scoping import container_of
 from handlers.asking import Asker
 from handlers.facts import FactFinder
 from handlers.inbox import FollowUp, Inbox
@@ -157,6 +158,8 @@ async def running_world() -> AsyncIterator[World]:
             node=NODE,
             token=TOKEN,
             metrics=metrics.registry,
+            containers=lambda: writer.ledger.tower.containers.known,
+            container_of=lambda event: container_of(event, writer.ledger.tower),
         )
         server, client = await serve(stack, services)
         yield World(home, broker, log, inbox, tasks[0], tasks[1], services, client, server.url, stack)
