@@ -65,6 +65,16 @@ def host_only() -> Rejection:
     return Rejection("host_only", "only the operator may do this")
 
 
+def protected(agent_id: str) -> Rejection:
+    """What everybody is told who takes an adopted agent for a pane of the tower's."""
+    return Rejection(
+        "managed_pane_protected_adopted",
+        f"{agent_id} was adopted: the tower does not touch it",
+        agent_id=agent_id,
+        is_adopted=True,
+    )
+
+
 def unseen(caller: str, not_found: Rejection) -> Rejection:
     """The refusal for something that `caller` does not see: `not_found` for the operator only, so that nobody else
     learns which ids exist."""

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 import sqlalchemy as sa
 
 from domain.envelope import Recorded
+from domain.errors import Rejection, protected, unseen
 from domain.layouts.state import MAX_GENERATIONS
 from projections import agents, commands, events, layouts, scope
 from projections.agents import AGENTS
@@ -25,6 +26,7 @@ from projections.rows import (
     PANE_ORDER,
     WITHIN,
     Item,
+    checked_origin,
     checked_state,
     counted,
     filtered,
@@ -33,6 +35,7 @@ from projections.rows import (
     shown,
     snapshot,
 )
+from projections.states import AGENT_RANKS
 from projections.tables import indexable, storable
 
 T = TypeVar("T")
@@ -157,19 +160,39 @@ class ReadModels:
 
         return await self._read(layouts.PROJECTION, work)
 
+    async def no_pane(self, pane_id: str, caller: str, /) -> Rejection:
+        """The refusal for an id that is no pane: whether it is an adopted agent that `caller` sees, or nothing."""
+        agent = await self.agent(pane_id)
+        if agent is not None and agent["origin"] == "adopted":
+            return protected(pane_id)
+        return unseen(caller, Rejection("managed_pane_not_found", f"no pane {pane_id}", pane_id=pane_id))
+
     async def agents(
         self,
         *,
         container_id: str | None = None,
         state: str | None = None,
+        origin: str | None = None,
         limit: int = DEFAULT_LIMIT,
         cursor: str | None = None,
     ) -> Page:
-        """By state of the pane, container, label, id."""
-        filters = {"container_id": container_id, "state": checked_state(state), WITHIN: self._within}
+        """By state of the pane (adopted ones: running as ready, gone as removed), container, label, id."""
+        filters = {
+            "container_id": container_id,
+            "state": checked_state(state, tuple(AGENT_RANKS)),
+            "origin": checked_origin(origin),
+            WITHIN: self._within,
+        }
         query = Query("agents", _AGENT_ORDER, filters, limit, cursor)
         statement = filtered(sa.select(AGENTS.table).where(_agents.id.is_not(None)), filters)
         return await self._page(agents.PROJECTION, query, statement, shown)
+
+    async def agent(self, agent_id: str, /) -> Item | None:
+        def work(connection: sa.Connection) -> Item | None:
+            snapshot(connection, agents.PROJECTION)
+            return one(connection, AGENTS.table, agent_id, within=self._within)
+
+        return await self._read(agents.PROJECTION, work)
 
     # --- events, commands ------------------------------------------------------------------------------------------
 

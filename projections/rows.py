@@ -14,8 +14,11 @@ from projections.tables import POSITIONS, storable
 
 Item = dict[str, Any]
 
-_SORTED_BY: Final = frozenset({"state_rank", "index_rank"})
+_HIDDEN: Final = frozenset({"state_rank", "index_rank", "subject_id"})
+"""Columns to sort and to find by."""
+
 _STATES: Final = tuple(str(state) for state in PaneState)
+_ORIGINS: Final = ("managed", "adopted")
 
 _panes: Any = PANES.table.c
 
@@ -33,7 +36,7 @@ def snapshot(connection: sa.Connection, projection: Projection) -> int:
 
 
 def shown(row: Mapping[Any, Any]) -> Item:
-    return {name: value for name, value in row.items() if name not in _SORTED_BY}
+    return {name: value for name, value in row.items() if name not in _HIDDEN}
 
 
 def counted() -> sa.ColumnElement[bool]:
@@ -78,10 +81,16 @@ def filtered(statement: sa.Select[Any], filters: Mapping[str, str | None]) -> sa
     return statement.where(*given)
 
 
-def checked_state(state: str | None) -> str | None:
-    if state is not None and state not in _STATES:
-        raise invalid("state", f"one of {', '.join(_STATES)}")
+def checked_state(state: str | None, words: Sequence[str] = _STATES) -> str | None:
+    if state is not None and state not in words:
+        raise invalid("state", f"one of {', '.join(words)}")
     return None if state is None else str(state)
+
+
+def checked_origin(origin: str | None) -> str | None:
+    if origin is not None and origin not in _ORIGINS:
+        raise invalid("origin", f"one of {', '.join(_ORIGINS)}")
+    return origin
 
 
 _layouts: Any = LAYOUTS.table.c

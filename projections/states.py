@@ -8,3 +8,10 @@ _ORDER: Final = (PaneState.CREATING, PaneState.DEGRADED, PaneState.READY, PaneSt
 
 RANKS: Final = {str(state): rank for rank, state in enumerate(_ORDER, 1)}
 """State -> 1 to 5, as lists are sorted."""
+
+RUNNING: Final = "running"
+GONE: Final = "gone"
+"""States of an adopted agent; a managed one has that of its pane."""
+
+AGENT_RANKS: Final = {**RANKS, RUNNING: RANKS[PaneState.READY], GONE: RANKS[PaneState.REMOVED]}
+"""The same for agents."""

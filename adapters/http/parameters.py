@@ -1,6 +1,6 @@
 """Query parameters, one model a route. An unknown name, a bad value or a name given twice is `validation_failed`."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Request
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
@@ -116,9 +116,15 @@ class PaneQuery(Reading):
     )
 
 
+AgentState = Literal["creating", "degraded", "ready", "failed", "removed", "running", "gone"]
+
+
 class AgentsQuery(Paged):
     container_id: str | None = Field(None, description="Only agents of this container.", examples=["host"])
-    state: PaneState | None = Field(None, description="Only agents whose pane is in this state.")
+    state: AgentState | None = Field(
+        None, description="Only agents whose pane is in this state; an adopted one is `running` or `gone`."
+    )
+    origin: Literal["managed", "adopted"] | None = Field(None, description="Only agents of this origin.")
 
 
 class EventFilter(BaseModel):

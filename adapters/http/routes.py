@@ -96,16 +96,28 @@ async def show_pane(request: Request, pane_id: Id, query: Annotated[PaneQuery, Q
     models = await _models(request, query, "panes")
     pane = await models.pane(pane_id, include_predecessor_chain=query.include_predecessor_chain)
     if pane is None:
-        raise unseen(request.scope[PEER], Rejection("managed_pane_not_found", f"no pane {pane_id}", pane_id=pane_id))
+        raise await models.no_pane(pane_id, request.scope[PEER])
     return json_response(pane)
 
 
 @v1.get("/agents", tags=["layouts"], responses=responses(rows.AgentPage))
 @for_benches
 async def list_agents(request: Request, query: Annotated[AgentsQuery, Query()]) -> Response:
-    """Panes that are registered as agents."""
+    """Agents: panes of layouts once they are registered, and adopted panes, by state, container, label."""
     models = await _models(request, query, "agents")
     return page_response(await models.agents(**query.arguments()))
+
+
+@v1.get("/agents/{agent_id}", tags=["layouts"], responses=responses(rows.Agent, missing=True))
+@for_benches
+async def show_agent(request: Request, agent_id: Id, query: Annotated[Reading, Query()]) -> Response:
+    """One agent."""
+    models = await _models(request, query, "agents")
+    agent = await models.agent(agent_id)
+    if agent is None:
+        missing = Rejection("managed_pane_not_found", f"no agent {agent_id}", pane_id=agent_id)
+        raise unseen(request.scope[PEER], missing)
+    return json_response(agent)
 
 
 # --- the log -------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from domain.agents.events import Gone
 from domain.errors import DETAILS
 from domain.layouts.events import RestartEnd
 from domain.layouts.state import PaneState, Stage
@@ -69,8 +70,13 @@ AGENT: dict[str, Any] = {
     "label": "m1",
     "state": "ready",
     "tmux_pane_id": "%3",
+    "tmux_session_name": None,
+    "pid": 4711,
     "origin": "managed",
+    "agent_session": "0b51e0c4-6bd1-4a0d-9c6c-5f0f6a7d9f3e",
     "registered_at": TIME,
+    "gone_at": None,
+    "gone_reason": None,
     "updated_at": TIME,
 }
 EVENT: dict[str, Any] = {
@@ -193,21 +199,28 @@ class LayoutWithPanes(Layout):
 
 
 class Agent(Row):
-    """A registered pane."""
+    """A registered pane. An adopted one is of no layout: the tower looks at it and never touches it."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [AGENT]})
 
     id: str
-    pane_id: str
-    layout_id: str
+    pane_id: str | None
+    layout_id: str | None
     container_id: str
-    role: str
-    capability: str
+    role: str | None
+    capability: str | None
     label: str
-    state: PaneState = Field(description="Of its pane.")
+    state: PaneState | Literal["running", "gone"] = Field(
+        description="Of its pane; of an adopted one `running` or `gone`."
+    )
     tmux_pane_id: str | None
+    tmux_session_name: str | None = Field(description="Of an adopted one: where it stood then.")
+    pid: int | None
     managed: Literal["managed", "adopted"] = Field(alias="origin")
+    agent_session: str | None = Field(description="What the agent calls its own session, by `agent.report`.")
     registered_at: datetime
+    gone_at: datetime | None = Field(description="When an adopted one was seen to be gone.")
+    gone_reason: Gone | None
     updated_at: datetime
 
 

@@ -8,6 +8,7 @@ from typing import Any, NotRequired, Protocol, TypedDict
 from prometheus_client import CollectorRegistry
 
 from domain.envelope import Stored
+from domain.errors import Rejection
 from domain.messages import Event
 from handlers.ports import Ids
 
@@ -48,7 +49,13 @@ class ReadModels(Protocol):
 
     async def pane(self, pane_id: str, /, *, include_predecessor_chain: bool) -> Row | None: ...
 
-    async def agents(self, *, container_id: str | None, state: str | None, limit: int, cursor: str | None) -> Page: ...
+    async def no_pane(self, pane_id: str, caller: str, /) -> Rejection: ...
+
+    async def agents(
+        self, *, container_id: str | None, state: str | None, origin: str | None, limit: int, cursor: str | None
+    ) -> Page: ...
+
+    async def agent(self, agent_id: str, /) -> Row | None: ...
 
     async def events(
         self,

@@ -66,6 +66,8 @@ class Models(Protocol):
 
     async def pane(self, pane_id: str, /, *, include_predecessor_chain: bool) -> Row | None: ...
 
+    async def no_pane(self, pane_id: str, caller: str, /) -> Rejection: ...
+
     async def wait_for(self, position: int, timeout_s: float, *, model: str | None) -> None: ...
 
 
@@ -98,7 +100,7 @@ async def panes(models: Models, _caller: str, asked: PaneList) -> Row:
 async def pane(models: Models, caller: str, asked: PaneDetail) -> Row:
     found = await models.pane(asked.pane_id, include_predecessor_chain=asked.include_predecessor_chain)
     if found is None:
-        raise unseen(caller, Rejection("managed_pane_not_found", f"no pane {asked.pane_id}", pane_id=asked.pane_id))
+        raise await models.no_pane(asked.pane_id, caller)
     return found
 
 

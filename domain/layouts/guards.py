@@ -3,7 +3,7 @@
 from collections.abc import Container, Sequence
 
 from domain.agents.state import Agents
-from domain.errors import Rejection
+from domain.errors import Rejection, protected
 from domain.layouts import commands as c
 from domain.layouts import events as e
 from domain.layouts.labels import slot_names
@@ -156,12 +156,7 @@ def known_pane(pane_id: str, state: Layouts, agents: Agents) -> Pane:
     if pane is None:
         agent = agents.known.get(pane_id)
         if agent is not None and agent.pane_id is None:
-            raise Rejection(
-                "managed_pane_protected_adopted",
-                f"{pane_id} was adopted: the tower does not touch it",
-                agent_id=pane_id,
-                is_adopted=True,
-            )
+            raise protected(pane_id)
         raise Rejection("managed_pane_not_found", f"no managed pane {pane_id}", pane_id=pane_id)
     return pane
 

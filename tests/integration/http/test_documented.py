@@ -42,12 +42,14 @@ async def test_answers_are_as_documented(world: World) -> None:
 
     position, new_id = rejected.json()["position"], recreated["result"]["pane_id"]
     layout_id = made["result"]["layout_id"]
+    agent_id = (await world.get("/v1/agents", after=position))["items"][0]["id"]
     asked = {
         "/v1/layouts": "/v1/layouts",
         "/v1/layouts/{layout_id}": f"/v1/layouts/{layout_id}",
         "/v1/panes": "/v1/panes",
         "/v1/panes/{pane_id}": f"/v1/panes/{new_id}?include_predecessor_chain=true",
         "/v1/agents": "/v1/agents",
+        "/v1/agents/{agent_id}": f"/v1/agents/{agent_id}",
         "/v1/events": "/v1/events?limit=200",
         "/v1/projections": "/v1/projections",
         "/v1/commands/{command_id}": f"/v1/commands/{made['command_id']}",

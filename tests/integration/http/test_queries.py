@@ -91,6 +91,13 @@ async def test_agents_are_the_registered_panes(world: World) -> None:
     assert agent["pane_id"] == pane_id
     assert agent["origin"] == "managed"
     assert (await world.get("/v1/agents", state="removed"))["items"] == []
+    assert (await world.get("/v1/agents", origin="adopted"))["items"] == []
+    assert await world.get(f"/v1/agents/{agent['id']}") == agent
+
+
+async def test_an_agent_that_nobody_knows(shared_world: World) -> None:
+    answer = await shared_world.client.get("/v1/agents/nobody")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "managed_pane_not_found")
 
 
 async def test_the_audit_query_lists_cloud_events_with_their_position(

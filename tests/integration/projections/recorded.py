@@ -8,6 +8,8 @@ from random import Random
 import msgspec
 
 from domain import catalogue, tower
+from domain.agents.commands import AgentRecordGone, AgentReport
+from domain.agents.events import Gone
 from domain.containers import knowing
 from domain.envelope import CHAIN_HEADER, Envelope, Stored, encode, encode_data, subject_of
 from domain.errors import Rejection
@@ -98,7 +100,8 @@ def random_history(seed: int, commands: int) -> tuple[list[Stored], Tower]:
     """What a tower records of random commands, refusals included, and its state afterwards."""
     random, state, entries = Random(seed), Tower(containers=knowing((HOST, b.BENCH))), list[Stored]()
     for number in range(commands):
-        facts = b.facts(*(f"{number:04}-{n}" for n in range(6)), after=timedelta(seconds=number))
+        seen = [b.in_tmux(f"%{place}", random.choice([77, 78])) for place in range(5)]
+        facts = b.facts(*(f"{number:04}-{n}" for n in range(6)), after=timedelta(seconds=number), panes=seen)
         request = _random_request(random, state)
         command = Command(
             id=f"command-{number}", origin=random.choice([HOST, HOST, b.BENCH]), request=request, facts=facts
@@ -143,11 +146,25 @@ def _random_request(random: Random, state: Tower) -> Request:
         c.PaneFail(pane_id=pane_id, stage="pane_create", reason="no space"),
         c.PaneRecordLaunchExited(pane_id=pane_id, elapsed_ms=3, exit_code=127),
     ]
+    if random.random() < 0.1:
+        return _of_agents(random, pane_id, state)
     if random.random() < 0.03:
         asked.append(c.LayoutRemove(layout_id=random.choice(layouts)))
     if pane.state is PaneState.CREATING and random.random() < 0.9:
         return _next_step(random, pane_id, pane.next_stage)
     return random.choice(asked)
+
+
+def _of_agents(random: Random, pane_id: str, state: Tower) -> Request:
+    known = sorted(state.agents.known) or ["nobody"]
+    place, label = f"%{random.randrange(6)}", random.choice(["m1", "s1", "reviewer", "writer"])
+    return random.choice(
+        (
+            b.adopt(place, label, container=random.choice([HOST, b.BENCH])),
+            AgentReport(pane_id=pane_id, agent_session=f"session-{random.randrange(9)}"),
+            AgentRecordGone(agent_id=random.choice(known), reason=random.choice(list(Gone))),
+        )
+    )
 
 
 def _next_step(random: Random, pane_id: str, stage: str) -> Request:

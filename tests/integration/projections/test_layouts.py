@@ -108,10 +108,53 @@ async def test_a_layout_that_is_ready(tower: Running, log: ListLog) -> None:
         "label": "m1",
         "state": "ready",
         "tmux_pane_id": "%1",
+        "tmux_session_name": None,
+        "pid": 100,
         "origin": "managed",
+        "agent_session": None,
         "registered_at": _second(8),
+        "gone_at": None,
+        "gone_reason": None,
         "updated_at": _second(11),
     }
+
+
+async def test_an_adopted_agent(tower: Running, log: ListLog) -> None:
+    await log.record(b.adopted(role="slave", capability="review"))
+    await tower.caught_up()
+    (running,) = (await tower.models.agents()).items
+    assert running == {
+        "pane_id": None,
+        "id": "A",
+        "layout_id": None,
+        "container_id": "host",
+        "role": "slave",
+        "capability": "review",
+        "label": "reviewer",
+        "state": "running",
+        "tmux_pane_id": "%7",
+        "tmux_session_name": "theirs",
+        "pid": 77,
+        "origin": "adopted",
+        "agent_session": None,
+        "registered_at": _second(1),
+        "gone_at": None,
+        "gone_reason": None,
+        "updated_at": _second(1),
+    }
+    await log.record(b.agent_gone(reason="exited"))
+    await tower.caught_up()
+    changed = {"state": "gone", "gone_at": _second(2), "gone_reason": "exited", "updated_at": _second(2)}
+    assert await tower.models.agent("A") == running | changed
+    assert await tower.models.agent("nobody") is None
+
+
+async def test_what_an_agent_reported_stands_with_it(tower: Running, log: ListLog) -> None:
+    await log.record(*b.ready_layout(), b.reported("L-m1", "first"), b.reported("L-m1", "later"))
+    await tower.caught_up()
+    agent = await tower.models.agent("agent-L-m1")
+    assert agent is not None
+    assert (agent["agent_session"], agent["state"]) == ("later", "ready")
 
 
 async def test_a_pane_that_died_and_one_that_failed(tower: Running, log: ListLog) -> None:
@@ -220,8 +263,17 @@ async def test_rows_are_the_state_of_the_domain(database: SqlDatabase, running: 
     agents = [agent async for agent in _all_agents(tower)]
     assert sorted(agent["id"] for agent in agents) == sorted(state.agents.known)
     for agent in agents:
-        assert agent["pane_id"] == state.agents.known[agent["id"]].pane_id
-        assert agent["state"] == state.layouts.panes[agent["pane_id"]].state
+        known = state.agents.known[agent["id"]]
+        for name in ("pane_id", "origin", "agent_session"):
+            assert agent[name] == getattr(known, name), (agent["id"], name)
+        if known.pane_id is not None:
+            assert agent["state"] == state.layouts.panes[known.pane_id].state
+        else:
+            assert agent["state"] == ("gone" if known.gone else "running")
+            for name in ("container_id", "tmux_pane_id", "pid", "label"):
+                assert agent[name] == getattr(known, name), (agent["id"], name)
+    assert any(agent["state"] == "gone" for agent in agents)
+    assert any(agent["agent_session"] for agent in agents)
 
 
 async def _all_agents(tower: Running) -> AsyncIterator[dict[str, Any]]:

@@ -142,6 +142,22 @@ async def test_agents_by_state_container_and_label(tower: Running, log: ListLog)
     assert [row["id"] for row in (await tower.models.agents(container_id=b.BENCH)).items] == ["agent-K-m1"]
 
 
+async def test_adopted_agents_stand_beside_managed_ones(tower: Running, log: ListLog) -> None:
+    await log.record(*b.ready_layout("L", "m1"), b.adopted("A", "a"), b.adopted("B", "b", tmux_pane_id="%8"))
+    await log.record(b.agent_gone("B", tmux_pane_id="%8"), b.adopted("C", "z", container=b.BENCH))
+    await tower.caught_up()
+    found = await all_pages(tower.models.agents, 1)
+    assert [row["id"] for row in found] == ["C", "A", "agent-L-m1", "B"]
+    by_origin = {"adopted": ["C", "A", "B"], "managed": ["agent-L-m1"]}
+    for origin, expected in by_origin.items():
+        assert [row["id"] for row in (await tower.models.agents(origin=origin)).items] == expected
+    assert [row["id"] for row in (await tower.models.agents(state="gone", container_id="host")).items] == ["B"]
+    for filters in ({"origin": "stolen"}, {"state": "lost"}):
+        with pytest.raises(Rejection) as refused:
+            await tower.models.agents(**filters)
+        assert (refused.value.code, [refused.value.details["field"]]) == ("validation_failed", list(filters))
+
+
 @pytest.mark.parametrize("limit", [0, -1, 201, True])
 async def test_a_limit_out_of_range(tower: Running, limit: int) -> None:
     with pytest.raises(Rejection) as refused:
