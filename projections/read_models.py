@@ -21,6 +21,7 @@ from projections.ports import Database
 from projections.progress import Progress, behind
 from projections.projection import Projection
 from projections.rows import (
+    AGENT_STATES,
     LAYOUT_ORDER,
     NO_PANES,
     PANE_ORDER,
@@ -35,7 +36,6 @@ from projections.rows import (
     shown,
     snapshot,
 )
-from projections.states import AGENT_RANKS
 from projections.tables import indexable, storable
 
 T = TypeVar("T")
@@ -179,7 +179,7 @@ class ReadModels:
         """By state of the pane (adopted ones: running as ready, gone as removed), container, label, id."""
         filters = {
             "container_id": container_id,
-            "state": checked_state(state, tuple(AGENT_RANKS)),
+            "state": checked_state(state, AGENT_STATES),
             "origin": checked_origin(origin),
             WITHIN: self._within,
         }

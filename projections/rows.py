@@ -10,6 +10,7 @@ from projections.layouts import LAYOUTS
 from projections.paging import Order, invalid
 from projections.panes import PANES
 from projections.projection import Projection
+from projections.states import GONE, RUNNING
 from projections.tables import POSITIONS, storable
 
 Item = dict[str, Any]
@@ -18,6 +19,7 @@ _HIDDEN: Final = frozenset({"state_rank", "index_rank", "subject_id"})
 """Columns to sort and to find by."""
 
 _STATES: Final = tuple(str(state) for state in PaneState)
+AGENT_STATES: Final = (*_STATES, RUNNING, GONE)
 _ORIGINS: Final = ("managed", "adopted")
 
 _panes: Any = PANES.table.c

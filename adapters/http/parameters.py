@@ -124,7 +124,10 @@ class AgentsQuery(Paged):
     state: AgentState | None = Field(
         None, description="Only agents whose pane is in this state; an adopted one is `running` or `gone`."
     )
-    origin: Literal["managed", "adopted"] | None = Field(None, description="Only agents of this origin.")
+    made: Literal["managed", "adopted"] | None = Field(None, alias="origin", description="Only agents of this origin.")
+
+    def arguments(self) -> dict[str, Any]:
+        return self.model_dump(by_alias=True, exclude={"after"})
 
 
 class EventFilter(BaseModel):

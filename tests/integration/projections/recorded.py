@@ -156,13 +156,13 @@ def _random_request(random: Random, state: Tower) -> Request:
 
 
 def _of_agents(random: Random, pane_id: str, state: Tower) -> Request:
-    known = sorted(state.agents.known) or ["nobody"]
+    standing = sorted(state.agents.places.values()) or ["nobody"]
     place, label = f"%{random.randrange(6)}", random.choice(["m1", "s1", "reviewer", "writer"])
     return random.choice(
         (
             b.adopt(place, label, container=random.choice([HOST, b.BENCH])),
             AgentReport(pane_id=pane_id, agent_session=f"session-{random.randrange(9)}"),
-            AgentRecordGone(agent_id=random.choice(known), reason=random.choice(list(Gone))),
+            AgentRecordGone(agent_id=random.choice(standing), reason=random.choice(list(Gone))),
         )
     )
 
