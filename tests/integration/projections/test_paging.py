@@ -152,7 +152,8 @@ async def test_adopted_agents_stand_beside_managed_ones(tower: Running, log: Lis
     for origin, expected in by_origin.items():
         assert [row["id"] for row in (await tower.models.agents(origin=origin)).items] == expected
     assert [row["id"] for row in (await tower.models.agents(state="gone", container_id="host")).items] == ["B"]
-    for filters in ({"origin": "stolen"}, {"state": "lost"}):
+    wrong: list[dict[str, Any]] = [{"origin": "stolen"}, {"state": "lost"}]
+    for filters in wrong:
         with pytest.raises(Rejection) as refused:
             await tower.models.agents(**filters)
         assert (refused.value.code, [refused.value.details["field"]]) == ("validation_failed", list(filters))
