@@ -4,12 +4,15 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 import msgspec
 
+from adapters.containers.addresses import Servers
+from adapters.containers.engine import CliEngine
 from adapters.crashing import armed
 from adapters.files.launching import LaunchFiles
 from adapters.files.snapshots import FileSnapshots
@@ -28,15 +31,16 @@ from domain.containers import ContainerFacts
 from domain.layouts.commands import PaneSweep
 from handlers.asking import Asker
 from handlers.effects.follow_ups import FollowUps
+from handlers.effects.log_paths import LogPaths
 from handlers.effects.restarting import Restarting
 from handlers.effects.scanning import Scanning
 from handlers.effects.spawning import Spawning
-from handlers.effects.stages import LogPaths, Stages
+from handlers.effects.stages import Stages
 from handlers.effects.sweeping import Sweeping
 from handlers.effects.watching import Watching
 from handlers.facts import FactFinder
 from handlers.inbox import Inbox
-from handlers.ports import LogError, NoContainerEngine, Outcomes
+from handlers.ports import LogError, Outcomes
 from handlers.recovery import Recovery
 from handlers.writer import Writer
 
@@ -88,11 +92,35 @@ class Parts:
         return task
 
 
-class NoContainers:
-    """The `ContainerEngine` port of a machine without one."""
+Registry = Callable[[str], ContainerFacts | None]
+"""A registered container by its id."""
 
-    async def scan(self) -> Sequence[ContainerFacts]:
-        raise NoContainerEngine("no container engine is installed")
+
+def terminals_of(settings: Settings, known: Registry) -> TmuxTerminals:
+    """The tmux servers of this machine and of the registered containers."""
+    servers = Servers(settings.container_cli, known)
+
+    def address(container_id: str) -> Address:
+        server = servers.of(container_id)
+        return Address(
+            socket_path=server.socket_path,
+            node=settings.node,
+            launcher=server.launcher,
+            shared=(server.bench_dir, bench_of(settings)) if server.bench_dir is not None else None,
+        )
+
+    return TmuxTerminals(Address(socket_path=str(settings.tmux_socket), node=settings.node), address)
+
+
+def containers_of(settings: Settings, known: Registry) -> CliEngine:
+    return CliEngine(
+        setting=settings.container_cli, filters=settings.container_filter, bench=bench_of(settings), known=known
+    )
+
+
+def bench_of(settings: Settings) -> Path:
+    """What is mounted into containers."""
+    return settings.home / "bench"
 
 
 class Engine:
@@ -104,13 +132,13 @@ class Engine:
         self.instance = ids.uuid7()
         self.inbox = Inbox()
         self.log = JetStreamLog(connections.tower, node, shortage=connections.shortage)
-        self.terminals = TmuxTerminals(Address(socket_path=str(settings.tmux_socket), node=node))
+        self.terminals = terminals_of(settings, self._container)
         log, terminals = armed(self.log), armed(self.terminals)
         self.asker = Asker(self.inbox, ids)
         self._follow_ups = follow_ups = armed(FollowUps(self.inbox))
         self.launching = LaunchFiles(settings.config_dir, clock)
         launching, vault = armed(self.launching), armed(FileVault(home / "private"))
-        logs = LogPaths(str(home / "logs" / "panes"))
+        logs = LogPaths(folder=str(home / "logs" / "panes"), bench=str(bench_of(settings)), known=self._container)
         stages = Stages(follow_ups=follow_ups, clock=clock, launching=launching, vault=vault, log_paths=logs)
         self.spawning = armed(
             Spawning(
@@ -124,7 +152,7 @@ class Engine:
         self._watching = Watching(terminals=terminals, follow_ups=follow_ups, clock=clock)
         self._scanning = armed(
             Scanning(
-                engine=armed(NoContainers()),
+                engine=armed(containers_of(settings, self._container)),
                 terminals=terminals,
                 follow_ups=follow_ups,
                 instance=self.instance,
@@ -151,7 +179,7 @@ class Engine:
                 snapshot_store=armed(FileSnapshots(home / "nodes" / node)),
                 clock=clock,
                 ids=ids,
-                observers=(follow_ups, *self._effects, metrics, Traces()),
+                observers=(follow_ups, self.terminals, *self._effects, metrics, Traces()),
                 meters=(metrics,),
             )
         )
@@ -164,8 +192,7 @@ class Engine:
                 state=lambda: self.writer.ledger.tower,
             )
         )
-        self._clock = clock
-        self._metrics = metrics
+        self._clock, self._metrics = clock, metrics
         self._make_doors(connections, node, outcomes)
         self._sweeping = Sweeping(timers=self._timers, inbox=self.inbox, ids=ids, clock=clock)
 
@@ -179,6 +206,9 @@ class Engine:
         self._durable_door = armed(DurableDoor(connections.tower, node, self.inbox))
         pong = Pong(pid=os.getpid(), host=socket.gethostname(), node=node, started_at=self._clock.now())
         self._ping_door = armed(PingDoor(connections.tower, connections.answers, pong))
+
+    def _container(self, container_id: str) -> ContainerFacts | None:
+        return self.writer.ledger.tower.containers.known.get(container_id)
 
     async def start(self, parts: Parts) -> None:
         """State in memory, claim, containers, recovery, effects."""

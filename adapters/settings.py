@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_core import PydanticUndefined
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from adapters.paths import absolute, default_config_dir, default_home, settings_file
 
@@ -39,6 +39,11 @@ class SettingsError(Exception):
 
 def _path(value: object) -> object:
     return absolute(value) if isinstance(value, str | Path) and str(value) else value
+
+
+def _words(value: object) -> object:
+    """A variable of the environment holds a list as text."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 def _short_enough(value: Path) -> Path:
@@ -113,6 +118,14 @@ class Settings(BaseSettings):
         ge=0.01,
         le=3,
         description="seconds from 0.01 to 3 before the first restart of a pane; each next one waits twice as long",
+    )
+    container_cli: str | None = Field(
+        default=None,
+        min_length=1,
+        description="docker, podman or the path of either (unset: the first that is installed)",
+    )
+    container_filter: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)] = Field(
+        default=(), description="--filter values of the container program, a list or text with commas (label=bench)"
     )
     log_format: Literal["auto", "console", "json"] = Field(
         default="auto", description="auto (console on a terminal, else json), console or json"

@@ -58,8 +58,8 @@ class Recovery:
             await self._clock.sleep(RETRY_S)
             # One that went for good meanwhile has nothing left to recover.
             standing = sorted(container_ids & frozenset(containers_to_recover(self._state())))
-            recovered = {each: await self._recover(each) for each in standing}
-            container_ids = frozenset(each for each, done in recovered.items() if not done)
+            recovered = await asyncio.gather(*(self._recover(each) for each in standing))
+            container_ids = frozenset(each for each, done in zip(standing, recovered, strict=True) if not done)
 
     async def _recover(self, container_id: str) -> bool:
         try:

@@ -5,7 +5,6 @@
 import asyncio
 import contextlib
 import hashlib
-import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,8 +38,11 @@ class Catalogue(msgspec.Struct, frozen=True):
 
 
 def shell_profile() -> LaunchProfile:
-    """The built-in profile `shell`: `$SHELL`, else `/bin/sh`."""
-    return with_digest(LaunchProfile(name="shell", command=(os.environ.get("SHELL") or "/bin/sh",)))
+    """The built-in profile `shell`: the `$SHELL` of the pane, which tmux sets, else `/bin/sh`.
+
+    Not the tower's own: a container has other programs and other users.
+    """
+    return with_digest(LaunchProfile(name="shell", command=("/bin/sh", "-c", 'exec "${SHELL:-/bin/sh}"')))
 
 
 def with_digest(profile: LaunchProfile) -> LaunchProfile:

@@ -1,12 +1,16 @@
 """Where a tmux server is and how its `tmux` program is run."""
 
 import os
+import posixpath
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 CONTROL_SESSION_PREFIX = "agenttower-control-"
+
+# tmux makes no folder for a socket that it is named. Images seldom set a locale, and programs in the panes want UTF-8.
+_START_IN_CONTAINER = '[ -d "$0" ] || mkdir -p -m 700 -- "$0"; export LANG="${LANG:-C.UTF-8}"; exec "$@"'
 
 
 def clean_environment() -> dict[str, str]:
@@ -22,13 +26,16 @@ def clean_environment() -> dict[str, str]:
 class Address:
     """One tmux server. `launcher` stands before `tmux` (`docker exec -i ID`); without one it is local.
 
-    `environment` is what a server that has to be started gets, and so every pane on it.
+    `environment` is what the program started here gets, and with it a local server that has to be started and its
+    panes; a container's server takes the container's. `shared`: a folder of this machine that the container sees too,
+    as the server there names it and as it is named here.
     """
 
     socket_path: str
     node: str
     launcher: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=clean_environment)
+    shared: tuple[str, Path] | None = None
 
     @property
     def local(self) -> bool:
@@ -47,7 +54,10 @@ class Address:
     def argv(self, *words: str, start_server: bool) -> tuple[str, ...]:
         # -u: without a UTF-8 locale tmux would turn what is not ASCII in its answers into "_".
         never_start = () if start_server else ("-N",)
-        return (*self.launcher, "tmux", *never_start, "-u", "-S", self.socket_path, *words)
+        tmux = ("tmux", *never_start, "-u", "-S", self.socket_path, *words)
+        if start_server and not self.local:
+            return (*self.launcher, "/bin/sh", "-c", _START_IN_CONTAINER, posixpath.dirname(self.socket_path), *tmux)
+        return (*self.launcher, *tmux)
 
     def surely_gone(self) -> bool:
         """True when no server listens on a local socket; False when one does or nothing can be said."""

@@ -5,20 +5,16 @@ from handlers.ports import SessionExists, TerminalError, TerminalGone, TerminalU
 INSTALL_LINE = "apt-get install tmux"
 
 # tmux and the container engines give one exit code for many causes, so their text decides; it is not translated.
-_GONE = (
-    "no server running on",
-    "error connecting to",
-    "server exited",
-    "lost server",
-    "no such container",
-    "no container with name or id",
-)
-_UNREACHABLE = ("is not running", "is paused", "is stopped", "can only create exec sessions on running")
+_NO_SERVER = ("no server running on", "error connecting to", "server exited", "lost server")
+_NO_CONTAINER = ("no such container", "no container with name or id")
+_NO_USER = ("unable to find user", "no matching entries in passwd file")
 _NO_PROGRAM = ("executable file not found", "command not found", "no such file or directory: os error")
+_UNREACHABLE = ("is not running", "is paused", "is stopped", "can only create exec sessions on running")
+# What tmux says begins otherwise: whatever else an engine says, its container may well be alive.
+_ENGINE = ("error: ", "error response from daemon", "error during connect", "cannot connect to", "unable to upgrade")
 
-_ENGINE_UNKNOWN_CONTAINER = 125
 _NOT_EXECUTABLE = (126, 127)
-_ENGINE_STATE = 255
+_ENGINE_FAILED = (125, 255)
 
 
 class CommandFailed(TerminalError):
@@ -38,17 +34,26 @@ class NoAnswer(ConnectionLost):
     """No answer in time. Asking again at once would only wait once more."""
 
 
+class NoContainer(TerminalGone):
+    """The engine does not know the container: nothing can be started in it either."""
+
+
 def of_exit(exit_code: int | None, text: str) -> TerminalError:
     """The error for a `tmux` process (or the engine in front of it) that ended with this code and stderr text."""
     text = text.strip()
     said = text.lower()
     if "permission denied" in said:
         return TerminalUnreachable(text)
-    if exit_code == _ENGINE_UNKNOWN_CONTAINER or any(part in said for part in _GONE):
+    if any(part in said for part in _NO_CONTAINER):
+        return NoContainer(text)
+    if any(part in said for part in _NO_SERVER):
         return TerminalGone(text)
+    if any(part in said for part in _NO_USER):
+        return TerminalError(text)
     if exit_code in _NOT_EXECUTABLE or any(part in said for part in _NO_PROGRAM):
         return TerminalError(f"tmux is not installed there ({INSTALL_LINE}): {text}")
-    if exit_code is None or exit_code == _ENGINE_STATE or any(part in said for part in _UNREACHABLE):
+    unanswered = exit_code is None or exit_code in _ENGINE_FAILED
+    if unanswered or any(part in said for part in _UNREACHABLE) or said.startswith(_ENGINE):
         return TerminalUnreachable(text or "tmux gave no answer")
     return CommandFailed(text or f"tmux ended with exit code {exit_code}", [])
 

@@ -8,7 +8,7 @@ import structlog
 
 from adapters.tmux.address import Address
 from adapters.tmux.control import ConnectFailed, ControlConnection
-from adapters.tmux.errors import CommandFailed, ConnectionLost, NoAnswer, of_command, of_exit
+from adapters.tmux.errors import CommandFailed, ConnectionLost, NoAnswer, NoContainer, of_command, of_exit
 from adapters.tmux.gate import Gate
 from adapters.tmux.oneshot import run_once
 from adapters.tmux.quoting import Command, sequence
@@ -67,15 +67,23 @@ class Link:
         A `repeatable` sequence whose connection broke is asked once more; any other is `TerminalUnreachable`, for it
         may have run.
         """
+        tries = _STARTS if start_server else 0
         try:
-            for _ in range(_STARTS if start_server else 0):
-                # A server that is just ending still takes connections; nothing of the sequence outlives it.
-                with contextlib.suppress(TerminalGone):
+            while True:
+                try:
                     return await self._run(commands, start_server, repeatable, timeout_s)
-            return await self._run(commands, start_server, repeatable, timeout_s)
+                except NoContainer:
+                    raise
+                except TerminalGone:
+                    # A server that is just ending still takes connections; nothing of the sequence outlives it.
+                    if not tries:
+                        raise
+                    tries -= 1
         except CommandFailed as failure:
             raise of_command(failure) from None
         except FileNotFoundError as error:
+            if not self.address.local:
+                raise TerminalUnreachable(f"{self.address.launcher[0]} is not there") from error
             raise of_exit(127, str(error)) from error
 
     async def _run(
@@ -132,7 +140,7 @@ class Link:
                 )
         except ConnectFailed as failure:
             error = of_exit(failure.exit_code, failure.text)
-            if isinstance(error, TerminalGone) and not start_server:
+            if isinstance(error, NoContainer) or (isinstance(error, TerminalGone) and not start_server):
                 raise error from failure
             self.breaker.failed()
             if isinstance(error, TerminalUnreachable):

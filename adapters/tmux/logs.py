@@ -1,9 +1,11 @@
-"""Log files of panes on this machine. Blocking: run in a thread."""
+"""Log files of panes, made before tmux writes to them. Blocking: run in a thread."""
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from adapters.beneath import open_beneath
+from adapters.tmux.address import Address
 from adapters.tmux.sequences import Start
 from handlers.ports import PaneToCreate
 
@@ -23,16 +25,43 @@ def _make_private_dir(path: Path) -> None:
     path.mkdir(mode=0o700, exist_ok=True)
 
 
-def local_starts(panes: Sequence[PaneToCreate]) -> list[Start]:
-    """How to start panes here. One whose log cannot be made starts without: a failed log is a later stage's matter."""
-    return [_local_start(pane) for pane in panes]
+def make_shared_log(log_path: str, shared: tuple[str, Path]) -> None:
+    """A log that a container writes and this machine reads; nothing where `log_path` is not in the shared folder.
 
-
-def _local_start(pane: PaneToCreate) -> Start:
+    Ours, so that we can read it whoever writes, and 0622: the container's user may be any. `OSError` if it cannot be.
+    """
+    inside, here = PurePosixPath(shared[0]), shared[1]
+    path = PurePosixPath(log_path)
+    if not path.is_relative_to(inside):
+        return
+    here.mkdir(mode=0o755, parents=True, exist_ok=True)
+    relative = str(path.relative_to(inside))
+    fd = open_beneath(here, relative, os.O_WRONLY | os.O_CREAT | os.O_APPEND, make_folders=0o755)
     try:
-        make_log(pane.log_path)
+        os.fchmod(fd, 0o622)
+    finally:
+        os.close(fd)
+
+
+def make_logs(address: Address, log_path: str) -> None:
+    """The log file where this machine can make it. `OSError` or `ValueError` if it cannot be written."""
+    if address.local:
+        make_log(log_path)
+    elif address.shared is not None:
+        make_shared_log(log_path, address.shared)
+
+
+def starts(address: Address, panes: Sequence[PaneToCreate]) -> list[Start]:
+    """How to start panes. One whose log cannot be made starts without: a failed log is a later stage's matter."""
+    return [_start(address, pane) for pane in panes]
+
+
+def _start(address: Address, pane: PaneToCreate) -> Start:
+    try:
+        make_logs(address, pane.log_path)
     except (OSError, ValueError):
         log = False
     else:
         log = True
-    return Start(pane=pane, directory_known=pane.working_dir is None or os.path.isdir(pane.working_dir), log=log)
+    known = address.local and (pane.working_dir is None or os.path.isdir(pane.working_dir))
+    return Start(pane=pane, directory_known=known, log=log)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from adapters.tmux.address import Address
-from adapters.tmux.errors import CommandFailed, NoAnswer, of_exit
+from adapters.tmux.errors import CommandFailed, ConnectionLost, NoAnswer, of_exit
 from adapters.tmux.process import Process
 from adapters.tmux.quoting import Command, sequence
 
@@ -37,6 +37,13 @@ async def run_once(address: Address, commands: Sequence[Command], *, start_serve
     if process.exit_code == 0:
         return printed
     error = of_exit(process.exit_code, process.said)
+    if isinstance(error, CommandFailed) and _killed(process.exit_code):
+        raise ConnectionLost("the tmux client was killed")
     if isinstance(error, CommandFailed):
         raise CommandFailed(error.text.removeprefix(_STDIN_LINE), printed)
     raise error
+
+
+def _killed(exit_code: int | None) -> bool:
+    """By a signal, here or in a container; tmux itself ends with 0 or 1."""
+    return exit_code is not None and (exit_code < 0 or exit_code > 128)

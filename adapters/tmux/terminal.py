@@ -12,9 +12,8 @@ from adapters.tmux.hooks import HookWaiter
 from adapters.tmux.leftovers import Leftovers
 from adapters.tmux.link import CLOSE_TIMEOUT_S, Link
 from adapters.tmux.listing import Listing
-from adapters.tmux.logs import local_starts, make_log
+from adapters.tmux.logs import make_logs, starts
 from adapters.tmux.quoting import Command
-from adapters.tmux.sequences import Start
 from adapters.tmux.watch import ProcessWatch
 from handlers.ports import PaneToCreate, SeenPane, TerminalError, TerminalGone
 
@@ -52,8 +51,8 @@ class TmuxTerminal:
         if not panes:
             raise TerminalError("a session needs a pane")
         listing = Listing()
-        starts = await self._starts(panes)
-        commands = sequences.create_session(session_name, starts, listing)
+        dressed = await asyncio.to_thread(starts, self.address, panes)
+        commands = sequences.create_session(session_name, dressed, listing)
         return await self._make(commands, panes, listing, start_server=True)
 
     async def add_panes(self, session_name: str, panes: Sequence[PaneToCreate]) -> Sequence[SeenPane]:
@@ -61,16 +60,15 @@ class TmuxTerminal:
             return ()
         window = sequences.read_window(await self._link.run(sequences.find_window(session_name), repeatable=True))
         listing = Listing()
-        starts = await self._starts(panes)
-        commands = sequences.add_panes(session_name, window, starts, listing)
+        dressed = await asyncio.to_thread(starts, self.address, panes)
+        commands = sequences.add_panes(session_name, window, dressed, listing)
         return await self._make(commands, panes, listing, start_server=False)
 
     async def attach_log(self, tmux_pane_id: str, log_path: str) -> None:
-        if self.address.local:
-            try:
-                await asyncio.to_thread(make_log, log_path)
-            except (OSError, ValueError) as error:
-                raise TerminalError(f"the log cannot be written: {error}") from error
+        try:
+            await asyncio.to_thread(make_logs, self.address, log_path)
+        except (OSError, ValueError) as error:
+            raise TerminalError(f"the log cannot be written: {error}") from error
         await self._link.run(sequences.attach_log(tmux_pane_id, log_path), repeatable=True)
 
     async def set_title(self, tmux_pane_id: str, title: str) -> None:
@@ -117,11 +115,6 @@ class TmuxTerminal:
         await self._leftovers.close()
         self._watch.close()
         await self._link.close()
-
-    async def _starts(self, panes: Sequence[PaneToCreate]) -> list[Start]:
-        if self.address.local:
-            return await asyncio.to_thread(local_starts, panes)
-        return [Start(pane=pane, directory_known=False, log=True) for pane in panes]
 
     async def _make(
         self, commands: Sequence[Command], panes: Sequence[PaneToCreate], listing: Listing, *, start_server: bool

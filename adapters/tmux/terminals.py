@@ -1,32 +1,58 @@
 """Which terminal belongs to which container, and whether tmux is there at all."""
 
 import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from adapters.tmux.address import Address
 from adapters.tmux.errors import INSTALL_LINE, of_exit
+from adapters.tmux.registered import RegisteredTerminal
 from adapters.tmux.terminal import TmuxTerminal
-from handlers.ports import TerminalError, TerminalUnreachable
+from domain.containers import ContainerGone, ContainerRegistered
+from domain.envelope import Recorded
+from domain.messages import HOST
+from domain.tower import Tower
+from handlers.ports import Terminal, TerminalError, TerminalGone, TerminalUnreachable
 
-HOST = "host"
 _VERSION_TIMEOUT_S = 5.0
 
 
+def _unregistered(container_id: str) -> Address:
+    raise TerminalGone(f"container {container_id} is not registered")
+
+
 class TmuxTerminals:
-    """The `Terminals` port: the host's tmux server, on the given socket. The owner must `close` it."""
+    """The `Terminals` port: the host's tmux server, and those of containers. The owner must `close` it.
 
-    def __init__(self, host: Address) -> None:
-        self._terminals = {HOST: TmuxTerminal(host)}
+    `address_of` tells where a container's server is; it raises `TerminalGone` for a container that is not registered.
+    It observes the writer, so that connections to what is not registered any more are closed.
+    """
 
-    def of(self, container_id: str) -> TmuxTerminal:
-        """The same object each time. `TerminalUnreachable` for a container without a terminal."""
-        terminal = self._terminals.get(container_id)
+    def __init__(self, host: Address, address_of: Callable[[str], Address] = _unregistered) -> None:
+        self._host = TmuxTerminal(host)
+        self._address_of = address_of
+        self._containers: dict[str, RegisteredTerminal] = {}
+
+    def of(self, container_id: str) -> Terminal:
+        """The same object each time; that of an unknown container answers every question with `TerminalGone`."""
+        if container_id == HOST:
+            return self._host
+        terminal = self._containers.get(container_id)
         if terminal is None:
-            raise TerminalUnreachable(f"no terminal is known for container {container_id}")
+            terminal = RegisteredTerminal(partial(self._address_of, container_id))
+            self._containers[container_id] = terminal
         return terminal
 
+    def committed(self, recorded: Sequence[Recorded], state: Tower) -> None:
+        for record in recorded:
+            if isinstance(record.event, ContainerGone | ContainerRegistered):
+                terminal = self._containers.get(record.event.container_id)
+                if terminal is not None:
+                    terminal.registry_changed()
+
     async def close(self) -> None:
-        for terminal in self._terminals.values():
-            await terminal.close()
+        """All at the same time: one that does not answer keeps nobody waiting but itself."""
+        await asyncio.gather(self._host.close(), *(terminal.close() for terminal in self._containers.values()))
 
 
 async def tmux_version(launcher: tuple[str, ...] = ()) -> str:

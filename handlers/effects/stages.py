@@ -8,7 +8,6 @@ Every outcome is a command back to the writer.
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-import msgspec
 import structlog
 
 from domain.agents.state import session_to_resume
@@ -17,6 +16,7 @@ from domain.layouts.labels import MARKER
 from domain.layouts.state import Layout, Layouts, Pane, PaneState, Stage
 from domain.tower import Tower
 from handlers.effects.follow_ups import FollowUps
+from handlers.effects.log_paths import LogPaths
 from handlers.effects.retrying import with_retries
 from handlers.ports import (
     Clock,
@@ -35,15 +35,6 @@ AGENT_SESSION: Final = "{agent_session}"
 """Stands for a reported session id in the words of a profile's `resume`."""
 
 _log = structlog.get_logger(__name__)
-
-
-class LogPaths(msgspec.Struct, frozen=True):
-    """Where pane logs stand: derived from ids, never from operator text."""
-
-    folder: str
-
-    def of(self, pane_id: str) -> str:
-        return f"{self.folder}/{pane_id}.log"
 
 
 def pending_title(pane: Pane) -> str:
@@ -150,7 +141,7 @@ class Stages:
             argv=argv,
             env={**profile.env, "AGENTTOWER_PANE_ID": pane.pane_id, "AGENTTOWER_LABEL": pane.label},
             working_dir=working_dir or profile.working_dir,
-            log_path=self._log_paths.of(pane.pane_id),
+            log_path=self._log_paths.of(pane.container_id, pane.pane_id).written,
         )
 
     async def _working_dir(self, layout: Layout) -> tuple[str | None, bool]:
@@ -188,11 +179,11 @@ class Stages:
             self._launched(pane, seen, elapsed_ms)
         if pane.agent_id is None:
             self._follow_ups.send(pane_id, "registered", c.PaneRegister(pane_id=pane_id))
-        path = self._log_paths.of(pane_id)
+        path = self._log_paths.of(pane.container_id, pane_id)
 
         async def attach() -> None:
             if not seen.piped and not seen.dead:
-                await terminal.attach_log(seen.tmux_pane_id, path)
+                await terminal.attach_log(seen.tmux_pane_id, path.written)
             await terminal.set_title(seen.tmux_pane_id, pane.label)
 
         try:
@@ -201,7 +192,7 @@ class Stages:
             failed = c.PaneRecordLogFailed(pane_id=pane_id, reason=reason_of(error))
             self._follow_ups.send(pane_id, "log_failed", failed)
         else:
-            self._follow_ups.send(pane_id, "log_attached", c.PaneRecordLogAttached(pane_id=pane_id, path=path))
+            self._follow_ups.send(pane_id, "log_attached", c.PaneRecordLogAttached(pane_id=pane_id, path=path.read))
 
     def _launched(self, pane: Pane, seen: SeenPane, elapsed_ms: int) -> None:
         if seen.dead:

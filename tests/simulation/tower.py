@@ -11,8 +11,9 @@ from domain.envelope import Recorded
 from domain.layouts.commands import PaneSweep
 from domain.tower import Tower as State
 from handlers.effects.follow_ups import FollowUps
+from handlers.effects.log_paths import LogPaths
 from handlers.effects.spawning import Spawning
-from handlers.effects.stages import LogPaths, Stages
+from handlers.effects.stages import Stages
 from handlers.effects.sweeping import Sweeping
 from handlers.effects.watching import Watching
 from handlers.facts import FactFinder
@@ -85,7 +86,11 @@ class Tower:
         self._log = log = kit.log(world.stream, wire, batch=world.read_batch)
         catalogues, vault = world.catalogues, SimulatedVault(world.disk, wire)
         stages = kit.stages(
-            follow_ups=follow_ups, clock=clock, launching=catalogues, vault=vault, log_paths=LogPaths("logs")
+            follow_ups=follow_ups,
+            clock=clock,
+            launching=catalogues,
+            vault=vault,
+            log_paths=LogPaths(folder="logs", bench="bench", known=lambda _: None),
         )
         self.spawning = kit.spawning(
             terminals=terminals, stages=stages, follow_ups=follow_ups, clock=clock, launch_settle_s=0.5

@@ -1,0 +1,39 @@
+"""Reading pane logs of containers from the host.
+
+Where the bench folder is mounted a log is a file of the host below it; elsewhere it lies in the container and is read
+by `exec`. `adapters.beneath.open_beneath` opens the former: what is below the bench folder, containers can write.
+"""
+
+import os
+import posixpath
+from collections.abc import Sequence
+from pathlib import Path
+
+from adapters.beneath import open_beneath
+from adapters.containers.executing import exec_words
+from domain.containers import ContainerFacts
+
+
+def tail_argv(cli: str, container: ContainerFacts, log_path: str, *, lines: int, follow: bool = False) -> Sequence[str]:
+    """A program that prints the end of a log which lies in the container, and then what is added to it.
+
+    `-F` goes on across a rotation, and waits for a file that is not there yet.
+    """
+    if not posixpath.isabs(log_path):
+        raise ValueError(f"not the path of a pane log: {log_path!r}")
+    return (*exec_words(cli, container), "tail", "-n", str(lines), *(("-F",) if follow else ()), "--", log_path)
+
+
+def beneath_bench(home: Path, log_path: str) -> str | None:
+    """The part of `log_path` below the tower's bench folder; None for a log that does not lie there."""
+    bench = home / "bench"
+    path = Path(log_path)
+    return str(path.relative_to(bench)) if path.is_relative_to(bench) and ".." not in path.parts else None
+
+
+def open_log(home: Path, log_path: str) -> int:
+    """A descriptor to read a log of the host with; no symbolic link below the bench folder is followed. `OSError`."""
+    below = beneath_bench(home, log_path)
+    if below is None:
+        return os.open(log_path, os.O_RDONLY | os.O_CLOEXEC)
+    return open_beneath(home / "bench", below, os.O_RDONLY)
