@@ -10,6 +10,7 @@ import pytest
 
 from adapters.tmux.address import Address
 from adapters.tmux.control import ControlConnection
+from adapters.tmux.errors import ConnectionLost, NoContainer
 from adapters.tmux.link import BACK_OFF_FIRST_S, BACK_OFF_MOST_S, Breaker, Link
 from adapters.tmux.terminal import TmuxTerminal
 from adapters.tmux.terminals import TmuxTerminals, tmux_version
@@ -290,8 +291,15 @@ def _engine(folder: Path, code: int, text: str) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("code", "text", "error"),
     [
-        (1, "Error response from daemon: No such container: bench", TerminalGone),
-        (125, 'Error: no container with name or ID "bench" found: no such container', TerminalGone),
+        (1, "Error response from daemon: No such container: bench", NoContainer),
+        (125, 'Error: no container with name or ID "bench" found: no such container', NoContainer),
+        (125, "Error: database is locked", TerminalUnreachable),
+        (1, "Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?", TerminalUnreachable),
+        (1, "Error response from daemon: container abc is restarting, wait", TerminalUnreachable),
+        (1, "unable to upgrade to tcp, received 500", TerminalUnreachable),
+        (137, "", ConnectionLost),
+        (255, "Error: unable to find user dev: no matching entries in passwd file", TerminalError),
+        (126, "unable to find user dev: no matching entries in passwd file", TerminalError),
         (1, "Error response from daemon: container abc is not running", TerminalUnreachable),
         (
             1,
@@ -327,7 +335,9 @@ async def test_the_host_has_one_terminal(server: Server):
     terminals = TmuxTerminals(server.address())
     try:
         assert terminals.of("host") is terminals.of("host")
-        with pytest.raises(TerminalUnreachable):
-            terminals.of("0" * 64)
+        unknown = terminals.of("0" * 64)
+        assert unknown is terminals.of("0" * 64)
+        with pytest.raises(TerminalGone, match="not registered"):
+            await unknown.panes()
     finally:
         await terminals.close()
