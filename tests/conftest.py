@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.integration.containers.engines import Podman, podman
 from tests.needs import MissingPart, need
 
 # A shared machine is no measure of time: no deadlines. In CI the same cases each time, elsewhere new ones.
@@ -25,6 +26,14 @@ def short_tmp() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="at-"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Podman]:
+    """A container engine of this worker's own."""
+    need("podman", "runc", "tmux")
+    with podman() as running:
+        yield running
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

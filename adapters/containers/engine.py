@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 
 from adapters.containers.cli import Answer, ask, need_cli
+from adapters.containers.inside import run_inside
 from adapters.containers.inspecting import Inspected, read_inspected
 from domain.containers import ContainerFacts
 from handlers.ports import ContainersUnreachable
@@ -102,14 +103,15 @@ class CliEngine:
         return uids
 
     async def _uid(self, cli: str, each: Inspected) -> int | None:
+        words = (cli, "exec", "-i", "-u", each.user, each.container_id)
         try:
-            answer = await self._ask(cli, "exec", "-u", each.user, each.container_id, "id", "-u")
+            ran = await run_inside(words, ("id", "-u"), timeout_s=ASK_S)
         except ContainersUnreachable as error:
-            _log.warning("the user's id is not known", container=each.name, reason=str(error))
+            _log.warning("the user's id is not known", container=each.name, user=each.user, reason=str(error))
             return None
-        digits = answer.output.strip()
-        if answer.exit_code != 0 or not digits.isdigit():
-            _log.warning("the user's id is not known", container=each.name, user=each.user, reason=answer.said)
+        digits = ran.output.strip()
+        if ran.exit_code != 0 or not digits.isdigit():
+            _log.warning("the user's id is not known", container=each.name, user=each.user, reason=ran.said)
             return None
         return int(digits)
 

@@ -8,20 +8,37 @@ import os
 import posixpath
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from adapters.beneath import open_beneath
 from adapters.containers.executing import exec_words
+from adapters.containers.inside import run_inside
 from domain.containers import ContainerFacts
 
+TAIL_S: Final = 20.0
 
-def tail_argv(cli: str, container: ContainerFacts, log_path: str, *, lines: int, follow: bool = False) -> Sequence[str]:
-    """A program that prints the end of a log which lies in the container, and then what is added to it.
+
+async def read_tail(cli: str, container: ContainerFacts, log_path: str, *, lines: int) -> bytes:
+    """The end of a log which lies in the container. Raises `FileNotFoundError`, `ContainersUnreachable`."""
+    tail = ("tail", "-n", str(lines), "--", _absolute(log_path))
+    ran = await run_inside(exec_words(cli, container), tail, timeout_s=TAIL_S)
+    if ran.exit_code != 0:
+        raise FileNotFoundError(ran.said)
+    return ran.output
+
+
+def follow_argv(cli: str, container: ContainerFacts, log_path: str, *, lines: int) -> Sequence[str]:
+    """A program that prints the end of a log which lies in the container, and then what is added, until it is ended.
 
     `-F` goes on across a rotation, and waits for a file that is not there yet.
     """
+    return (*exec_words(cli, container), "tail", "-n", str(lines), "-F", "--", _absolute(log_path))
+
+
+def _absolute(log_path: str) -> str:
     if not posixpath.isabs(log_path):
         raise ValueError(f"not the path of a pane log: {log_path!r}")
-    return (*exec_words(cli, container), "tail", "-n", str(lines), *(("-F",) if follow else ()), "--", log_path)
+    return log_path
 
 
 def beneath_bench(home: Path, log_path: str) -> str | None:

@@ -52,12 +52,16 @@ class Address:
         return home if os.path.isdir(home) else "/"
 
     def argv(self, *words: str, start_server: bool) -> tuple[str, ...]:
+        return (*self.launcher, *self.inside(*words, start_server=start_server))
+
+    def inside(self, *words: str, start_server: bool) -> tuple[str, ...]:
+        """What the launcher is to run."""
         # -u: without a UTF-8 locale tmux would turn what is not ASCII in its answers into "_".
         never_start = () if start_server else ("-N",)
         tmux = ("tmux", *never_start, "-u", "-S", self.socket_path, *words)
         if start_server and not self.local:
-            return (*self.launcher, "/bin/sh", "-c", _START_IN_CONTAINER, posixpath.dirname(self.socket_path), *tmux)
-        return (*self.launcher, *tmux)
+            return ("/bin/sh", "-c", _START_IN_CONTAINER, posixpath.dirname(self.socket_path), *tmux)
+        return tmux
 
     def surely_gone(self) -> bool:
         """True when no server listens on a local socket; False when one does or nothing can be said."""

@@ -57,8 +57,7 @@ class ControlConnection:
         words = ("-C", "new-session", "-A", "-s", session, "cat", "-")
         connection._process = await Process.start(
             address,
-            *words,
-            start_server=start_server,
+            address.argv(*words, start_server=start_server),
             on_output=connection._output,
             on_end=lambda: connection._give_up("the control connection ended"),
         )

@@ -6,7 +6,7 @@ The server holds copies of its clients' pipes: of a stopped server's clients nei
 import asyncio
 import contextlib
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import cast
 
@@ -35,10 +35,13 @@ def _dying_with_us() -> tuple[str, ...]:
 class Process(asyncio.SubprocessProtocol):
     """Made by `start`; its owner must `close` it. `on_end` is called when no output can be expected any more."""
 
-    def __init__(self, on_output: Callable[[bytes], None], on_end: Callable[[], None]) -> None:
+    def __init__(
+        self, on_output: Callable[[bytes], None], on_end: Callable[[], None], on_error: Callable[[], None]
+    ) -> None:
         self.exited = asyncio.Event()
         self._on_output = on_output
         self._on_end = on_end
+        self._on_error = on_error
         self._stderr = b""
         self._transport: asyncio.SubprocessTransport | None = None
         self._input: asyncio.WriteTransport | None = None
@@ -48,18 +51,19 @@ class Process(asyncio.SubprocessProtocol):
     async def start(
         cls,
         address: Address,
-        *words: str,
-        start_server: bool,
+        argv: Sequence[str],
+        *,
         on_output: Callable[[bytes], None],
         on_end: Callable[[], None],
+        on_error: Callable[[], None] = lambda: None,
     ) -> "Process":
-        """`OSError` if the program cannot be executed."""
+        """`argv` in the environment of `address`; `on_error` is called when `said` grew. `OSError`: not executable."""
         before = await asyncio.to_thread(_dying_with_us) if address.local else ()
         starting = asyncio.ensure_future(
             asyncio.get_running_loop().subprocess_exec(
-                lambda: cls(on_output, on_end),
+                lambda: cls(on_output, on_end, on_error),
                 *before,
-                *address.argv(*words, start_server=start_server),
+                *argv,
                 env=dict(address.environment),
                 cwd=address.working_dir,
                 start_new_session=True,
@@ -125,6 +129,7 @@ class Process(asyncio.SubprocessProtocol):
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         if fd == 2:
             self._stderr = (self._stderr + data)[-_STDERR_KEPT_BYTES:]
+            self._on_error()
         else:
             self._on_output(data)
 

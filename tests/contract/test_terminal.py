@@ -1,16 +1,21 @@
-"""The `Terminal` port: the same cases on the simulator's server and on a real tmux."""
+"""The `Terminal` port: the same cases on the simulator's server, on a real tmux, and on one inside a container."""
 
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 
+from adapters.containers.executing import exec_words
+from adapters.tmux.address import Address
+from adapters.tmux.registered import RegisteredTerminal
 from adapters.tmux.terminal import TmuxTerminal
+from domain.containers import ContainerFacts
 from handlers.ports import (
     PaneToCreate,
     SeenPane,
@@ -20,6 +25,7 @@ from handlers.ports import (
     TerminalGone,
     TerminalUnreachable,
 )
+from tests.integration.containers.engines import Container, Podman
 from tests.integration.tmux import support
 from tests.needs import need
 from tests.simulation import tmux as simulated
@@ -97,26 +103,26 @@ class RealRig:
     """Without an answer is a server that is stopped until the call has given up."""
 
     def __init__(self, server: support.Server) -> None:
-        self._server = server
+        self.server = server
         self.terminal: Terminal = TmuxTerminal(server.address())
 
     def pane(self, pane_id: str, *, ends: bool = False) -> PaneToCreate:
-        return self._server.sh(pane_id, f"exit {EXIT_CODE}") if ends else self._server.pane(pane_id)
+        return self.server.sh(pane_id, f"exit {EXIT_CODE}") if ends else self.server.pane(pane_id)
 
     def person_creates(self, session_name: str) -> None:
-        self._server.tmux("new-session", "-d", "-s", session_name, "sleep 100000")
+        self.server.tmux("new-session", "-d", "-s", session_name, "sleep 100000")
 
     def person_kills(self, tmux_pane_id: str) -> None:
-        self._server.tmux("kill-pane", "-t", tmux_pane_id)
+        self.server.tmux("kill-pane", "-t", tmux_pane_id)
 
     def program_dies(self, seen: SeenPane) -> None:
         os.kill(seen.pid, signal.SIGKILL)
 
     def server_dies(self) -> None:
-        self._server.kill()
+        self.server.kill()
 
     async def unanswered(self, call: Callable[[], Awaitable[object]]) -> None:
-        pid = self._server.pid()
+        pid = self.server.pid()
         os.kill(pid, signal.SIGSTOP)
         try:
             await call()
@@ -124,15 +130,57 @@ class RealRig:
             os.kill(pid, signal.SIGCONT)
 
 
-@pytest.fixture(params=["simulated", "tmux"])
+class ContainerRig(RealRig):
+    """A server inside a container. What is not the tower's doing goes past the engine, over the socket's folder."""
+
+    def __init__(self, server: support.Server, address: Address) -> None:
+        self.server = server
+        self.terminal = RegisteredTerminal(lambda: address)
+
+    def program_dies(self, seen: SeenPane) -> None:
+        self.server.tmux("run-shell", "-b", f"kill -KILL {seen.pid}")
+
+
+SHARED = "/shared"
+
+
+@pytest.fixture(scope="module")
+def bench(engine: Podman) -> Iterator[tuple[Container, Path]]:
+    """One container for all cases, and the folder that it shares with this machine."""
+    with tempfile.TemporaryDirectory(prefix="at-") as folder:
+        yield engine.start(mounts={Path(folder): SHARED}), Path(folder)
+
+
+def contained(request: pytest.FixtureRequest, cli: str) -> ContainerRig:
+    container, folder = request.getfixturevalue("bench")
+    engine: Podman = request.getfixturevalue("engine")
+    here = Path(tempfile.mkdtemp(dir=folder))
+    server = support.Server(here)
+    facts = ContainerFacts(container_id=container.container_id, name=container.name, user="root")
+    there = f"{SHARED}/{here.name}"
+    address = Address(
+        socket_path=f"{there}/s",
+        node="local",
+        launcher=exec_words(engine.command_line(cli), facts),
+        shared=(f"{there}/state", server.home.parent / "state"),
+    )
+    server.logs = Path(there) / "state" / "logs"
+    return ContainerRig(server, address)
+
+
+@pytest.fixture(params=["simulated", "tmux", "podman", "docker"])
 async def rig(request: pytest.FixtureRequest, short_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rig]:
     if request.param == "simulated":
         yield SimulatedRig()
         return
     need("tmux")
     monkeypatch.setattr("adapters.tmux.terminal.CREATE_TIMEOUT_S", 1.0)
-    server = support.Server(short_tmp)
-    real = RealRig(server)
+    if request.param == "tmux":
+        server = support.Server(short_tmp)
+        real = RealRig(server)
+    else:
+        real = await asyncio.to_thread(contained, request, request.param)
+        server = real.server
     yield real
     await real.terminal.close()
     server.kill()

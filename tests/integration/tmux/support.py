@@ -5,6 +5,8 @@ import contextlib
 import json
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -49,7 +51,11 @@ class Server:
         return done.stdout.removesuffix("\n")
 
     def pid(self) -> int:
-        return int(self.tmux("display-message", "-p", "#{pid}"))
+        """As this machine numbers it, also where the server runs in a container."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
+            peer.connect(str(self.socket))
+            pid, _, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        return pid
 
     def control_clients(self) -> list[int]:
         lines = self.tmux("list-clients", "-F", "#{client_pid} #{client_control_mode}").splitlines()
