@@ -10,12 +10,13 @@ import sqlalchemy as sa
 from domain.envelope import Recorded
 from domain.errors import Rejection, protected, unseen
 from domain.layouts.state import MAX_GENERATIONS
-from projections import agents, commands, events, layouts, scope
+from projections import agents, commands, containers, events, layouts, scope
 from projections.agents import AGENTS
+from projections.containers import CONTAINERS, UNMANAGED_PANES
 from projections.event_filter import conditions
 from projections.events import EVENTS
 from projections.layouts import LAYOUTS
-from projections.paging import DEFAULT_LIMIT, Order, Page, Query
+from projections.paging import DEFAULT_LIMIT, Order, Page, Query, invalid
 from projections.panes import PANES
 from projections.ports import Database
 from projections.progress import Progress, behind
@@ -43,14 +44,21 @@ T = TypeVar("T")
 _panes: Any = PANES.table.c
 _agents: Any = AGENTS.table.c
 _events: Any = EVENTS.table.c
+_containers: Any = CONTAINERS.table.c
+_unmanaged: Any = UNMANAGED_PANES.table.c
 
 _AGENT_ORDER: Final = Order((_agents.state_rank, _agents.container_id, _agents.label, _agents.id))
+_CONTAINER_ORDER: Final = Order((_containers.state_rank, _containers.name, _containers.id))
+_UNMANAGED_ORDER: Final = Order(
+    (_unmanaged.session_name, _unmanaged.window_index, _unmanaged.pane_index, _unmanaged.id)
+)
 _EVENT_ORDER: Final = Order((_events.position,))
 
 MODELS: Final = {
     "layouts": layouts.PROJECTION,
     "panes": layouts.PROJECTION,
     "agents": agents.PROJECTION,
+    "containers": containers.PROJECTION,
     "events": events.PROJECTION,
     "commands": events.PROJECTION,
 }
@@ -193,6 +201,42 @@ class ReadModels:
             return one(connection, AGENTS.table, agent_id, within=self._within)
 
         return await self._read(agents.PROJECTION, work)
+
+    # --- containers ------------------------------------------------------------------------------------------------
+
+    async def containers(
+        self, *, state: str | None = None, limit: int = DEFAULT_LIMIT, cursor: str | None = None
+    ) -> Page:
+        """By state (running, stopped, gone), name, id; the machine itself among them."""
+        if state is not None and state not in containers.RANKS:
+            raise invalid("state", f"one of {', '.join(containers.RANKS)}")
+        # A peer inside a container sees its own alone.
+        filters = {"state": state, "id": self._within}
+        query = Query("containers", _CONTAINER_ORDER, filters, limit, cursor)
+        statement = filtered(sa.select(CONTAINERS.table), filters)
+        return await self._page(containers.PROJECTION, query, statement, containers.shown)
+
+    async def container(self, container_id: str, /) -> Item | None:
+        def work(connection: sa.Connection) -> Item | None:
+            snapshot(connection, containers.PROJECTION)
+            if self._within not in (None, container_id):
+                return None
+            wanted = sa.select(CONTAINERS.table).where(_containers.id == storable(container_id))
+            row = connection.execute(wanted).mappings().first()
+            return None if row is None else containers.shown(row)
+
+        return await self._read(containers.PROJECTION, work)
+
+    async def unmanaged_panes(
+        self, container_id: str, /, *, limit: int = DEFAULT_LIMIT, cursor: str | None = None
+    ) -> Page:
+        """Those that the last scan of a container listed, by session, window and place; none of an unknown one."""
+        wanted = storable(container_id)
+        scan = sa.select(_containers.scan_id).where(_containers.id == wanted).scalar_subquery()
+        filters = {"container_id": container_id, WITHIN: self._within}
+        query = Query("unmanaged_panes", _UNMANAGED_ORDER, filters, limit, cursor)
+        statement = filtered(sa.select(UNMANAGED_PANES.table).where(_unmanaged.scan_id == scan), filters)
+        return await self._page(containers.PROJECTION, query, statement, containers.shown)
 
     # --- events, commands ------------------------------------------------------------------------------------------
 

@@ -2,10 +2,15 @@
 
 from typing import Final
 
-from projections import agents, events, layouts
+from projections import agents, containers, events, layouts
 from projections.projection import Projection
 
-PROJECTIONS: Final[tuple[Projection, ...]] = (layouts.PROJECTION, agents.PROJECTION, events.PROJECTION)
+PROJECTIONS: Final[tuple[Projection, ...]] = (
+    layouts.PROJECTION,
+    agents.PROJECTION,
+    containers.PROJECTION,
+    events.PROJECTION,
+)
 
 
 def find(name: str) -> Projection | None:

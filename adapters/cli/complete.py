@@ -10,12 +10,15 @@ import typer
 
 from adapters.cli.client import Queries, Row
 from adapters.cli.failures import Failure
-from adapters.cli.output import short
+from adapters.cli.output import container, short
 from adapters.cli.place import find
 
 DEADLINE_S: Final = 0.5
 MOST: Final = 100
 """Rows asked for at most: a list longer than this helps nobody."""
+
+ENDED: Final = ("removed", "gone")
+"""States of what nobody names any more."""
 
 Offer = list[tuple[str, str]]
 
@@ -41,8 +44,16 @@ def panes(context: typer.Context, incomplete: str) -> Offer:
     return _ids(rows, incomplete, lambda row: f"{row.get('label')} ({row['state']})")
 
 
-def containers(incomplete: str) -> Offer:
-    return [("host", "this machine")] if "host".startswith(incomplete) else []
+def containers(context: typer.Context, incomplete: str) -> Offer:
+    """Names, and ids once one is begun."""
+    offer: Offer = []
+    for row in _rows(context, "/v1/containers"):
+        name, identifier = row["name"], container(row["id"])
+        if row["id"] != "host" and name.startswith(incomplete):
+            offer.append((name, f"{identifier} ({row['state']})"))
+        elif row["id"] != "host" and row["id"].startswith(incomplete):
+            offer.append((identifier if identifier.startswith(incomplete) else row["id"], f"{name} ({row['state']})"))
+    return [("host", "this machine"), *offer] if "host".startswith(incomplete) else offer
 
 
 def _ids(rows: list[Row], incomplete: str, describe: Callable[[Row], str]) -> Offer:
@@ -65,6 +76,6 @@ def _rows(context: typer.Context, path: str) -> list[Row]:
         if running is None:
             return []
         with Queries(place, running, timeout_s=DEADLINE_S) as queries:
-            return [row for row in queries.items(path, most=MOST) if row["state"] != "removed"]
+            return [row for row in queries.items(path, most=MOST) if row["state"] not in ENDED]
     except (Failure, OSError, KeyError, TypeError):
         return []

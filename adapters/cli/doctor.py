@@ -23,6 +23,8 @@ ANSWER_TIMEOUT_S: Final = 10.0
 PYTHON: Final = (3, 11)
 TMUX: Final = (3, 0)
 BROKER: Final = (2, 14)
+ENGINES: Final = ("docker", "podman")
+ENGINE_FIX: Final = "start its engine, or give this user access to it"
 SCOPE_LINE: Final = "systemd-run --user --scope agenttower up"
 
 _MARKS: Final = {"good": ("✓", "green"), "warning": ("!", "yellow"), "broken": ("✗", "red")}
@@ -63,6 +65,7 @@ def examine(home: str | None, node: str | None) -> Iterator[Finding]:
     yield python()
     yield tmux()
     yield broker_program()
+    yield container_engine()
     settings: Settings | None = None
     try:
         settings = load({"home": home, "node": node})
@@ -110,6 +113,23 @@ def broker_program() -> Finding:
     if _numbers(said) < BROKER:
         return Finding("broken", "nats-server", f"{said} is too old", "nats-server 2.14 or newer: " + install)
     return Finding("good", "nats-server", said)
+
+
+def container_engine() -> Finding:
+    """Not needed for layouts on this machine."""
+    program = next((name for name in ENGINES if shutil.which(name)), None)
+    if program is None:
+        return Finding("good", "containers", "neither docker nor podman: layouts run on this machine only")
+    argv = (program, "ps", "-a", "-q")
+    failed = Finding("warning", "containers", f"{program} gives no answer", ENGINE_FIX)
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=ANSWER_TIMEOUT_S, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return failed
+    if done.returncode != 0:
+        said = done.stderr.strip().rpartition("\n")[2] or "it does not say why"
+        return failed._replace(said=f"{program} does not list its containers: {said}")
+    return Finding("good", "containers", f"{program} answers, with {len(done.stdout.split())} containers")
 
 
 def writable_home(settings: "Settings") -> Finding:

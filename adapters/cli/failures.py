@@ -40,6 +40,7 @@ def rejected(error: dict[str, Any]) -> Failure:
 
 
 _HINTS: Final = {
+    "container_not_found": "`agenttower container list` shows those that are known, `container scan` looks for others",
     "managed_layout_not_found": "`agenttower layout list` shows the layouts there are",
     "managed_pane_not_found": "`agenttower pane list` shows the panes there are",
     "managed_session_name_conflict": "give another --session-name, or end that tmux session",

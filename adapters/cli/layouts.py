@@ -36,7 +36,10 @@ def create(
     ],
     session_name: Annotated[str, typer.Option("--session-name", help="Name of the tmux session to make.")],
     container: Annotated[
-        str, typer.Option(help="Where: a container, or this machine.", autocompletion=complete.containers)
+        str,
+        typer.Option(
+            help="Where: a container's name or id, or the beginning of either.", autocompletion=complete.containers
+        ),
     ] = "host",
     override: Annotated[
         list[str] | None,
@@ -50,14 +53,16 @@ def create(
     as_json: Json = False,
 ) -> None:
     """Create a layout: a tmux session with the panes of a template."""
+    overrides = dict(_override(text) for text in override or ())
+    container_id = references.container_id(cli.queries, container)
     outcome = cli.command(
         "layout",
         "create",
         {
-            "container_id": container,
+            "container_id": container_id,
             "template_name": template,
             "tmux_session_name": session_name,
-            "launch_command_overrides": dict(_override(text) for text in override or ()),
+            "launch_command_overrides": overrides,
             "working_dir": working_dir,
         },
         idempotency_key,
@@ -83,12 +88,15 @@ def create(
 def list_(
     cli: Cli,
     state: Annotated[str | None, typer.Option(help="Only layouts in this state.")] = None,
-    container: Annotated[str | None, typer.Option(help="Only layouts of this container.")] = None,
+    container: Annotated[
+        str | None, typer.Option(help="Only layouts of this container.", autocompletion=complete.containers)
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Rows at most.")] = 50,
     as_json: Json = False,
 ) -> None:
     """List layouts: first those that are creating, degraded or ready, last the removed ones."""
-    page = output.page(cli.queries, "/v1/layouts", limit=limit, state=state, container_id=container)
+    container_id = references.container_id(cli.queries, container) if container else None
+    page = output.page(cli.queries, "/v1/layouts", limit=limit, state=state, container_id=container_id)
     if as_json:
         output.say_json(page)
         return

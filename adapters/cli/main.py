@@ -11,12 +11,25 @@ GROUPS: Final = {
     "layout": "Create, list, show and remove managed tmux layouts.",
     "pane": "List, show, remove and recreate panes; read their logs; attach to them.",
     "agent": "The registry of agents.",
+    "container": "The containers that the tower knows; look for others.",
     "events": "Ask the event log, or follow it.",
     "audit": "Verify the event log.",
     "projections": "The read models: how far they are, and how to rebuild them.",
 }
 
-MODULES: Final = ("up", "demo", "status", "doctor", "layouts", "panes", "agents", "events", "audit", "projections")
+MODULES: Final = (
+    "up",
+    "demo",
+    "status",
+    "doctor",
+    "layouts",
+    "panes",
+    "agents",
+    "containers",
+    "events",
+    "audit",
+    "projections",
+)
 """Each has `add(app, groups)`. They load what they need when they run, so that `--help` stays quick."""
 
 

@@ -33,6 +33,7 @@ STATE_STYLES: Final = {
     "running": "green",
     "behind": "yellow",
     "stopped": "red",
+    "gone": "dim",
 }
 
 

@@ -83,13 +83,17 @@ def list_(
     layout: Annotated[
         str | None, typer.Option(help="Only panes of this layout.", autocompletion=complete.layouts)
     ] = None,
-    container: Annotated[str | None, typer.Option(help="Only panes of this container.")] = None,
+    container: Annotated[
+        str | None, typer.Option(help="Only panes of this container.", autocompletion=complete.containers)
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Rows at most.")] = 50,
     as_json: Json = False,
 ) -> None:
     """List panes: first those that are creating, degraded or ready, last the removed ones."""
     layout_id = references.layout_id(cli.queries, layout) if layout else None
-    page = output.page(cli.queries, "/v1/panes", limit=limit, state=state, layout_id=layout_id, container_id=container)
+    container_id = references.container_id(cli.queries, container) if container else None
+    query = {"state": state, "layout_id": layout_id, "container_id": container_id}
+    page = output.page(cli.queries, "/v1/panes", limit=limit, **query)
     if as_json:
         output.say_json(page)
         return

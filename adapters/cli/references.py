@@ -1,7 +1,7 @@
-"""Naming a layout or a pane on the command line: an id, the beginning or the end of one, or a name.
+"""Naming a layout, a pane or a container on the command line: an id, the beginning or the end of one, or a name.
 
-A layout also goes by its tmux session, a pane by its label or `session/label`. What stands for several things is
-refused with the list of them, whatever the command.
+A layout also goes by its tmux session, a pane by its label or `session/label`, a container by its name or the beginning
+of either. What stands for several things is refused with the list of them, whatever the command.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,7 +9,10 @@ from typing import Any, Final
 
 from adapters.cli.client import Queries, Row
 from adapters.cli.failures import Failure
-from adapters.cli.output import short
+from adapters.cli.output import container, short
+
+HOST: Final = "host"
+"""This machine, which needs no look-up."""
 
 SHOWN: Final = 8
 """Candidates named in the message about an ambiguous reference."""
@@ -50,6 +53,30 @@ def pane(queries: Queries, reference: str) -> Row:
             details={"pane_id": reference},
         )
     return _only(found, reference, "panes", lambda row: f"{short(row['id'])} {row.get('label')} {row['state']}")
+
+
+def container_id(queries: Queries, reference: str) -> str:
+    """The one container that `reference` names: whole id, whole name, beginning of either. Those that are gone come
+    last in each of these ways."""
+    if reference == HOST:
+        return HOST
+    rows = list(queries.items("/v1/containers"))
+    ways: tuple[Callable[[Row], bool], ...] = (
+        lambda row: row["id"] == reference,
+        lambda row: row["name"] == reference,
+        lambda row: bool(reference) and (row["id"].startswith(reference) or row["name"].startswith(reference)),
+    )
+    for way in ways:
+        named = [row for row in rows if way(row)]
+        found = [row for row in named if row["state"] != "gone"] or named
+        if found:
+            return _only(found, reference, "containers", lambda row: f"{container(row['id'])} {row['name']}")["id"]
+    raise Failure(
+        f"no container has an id or a name that begins with {reference!r}",
+        "`agenttower container list` shows those that are known, `agenttower container scan` looks for others",
+        code="container_not_found",
+        details={"container_id": reference},
+    )
 
 
 def _by_id(rows: Sequence[Row], reference: str) -> list[Row]:

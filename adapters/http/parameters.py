@@ -130,6 +130,10 @@ class AgentsQuery(Paged):
         return self.model_dump(by_alias=True, exclude={"after"})
 
 
+class ContainersQuery(Paged):
+    state: Literal["running", "stopped", "gone"] | None = Field(None, description="Only containers in this state.")
+
+
 class EventFilter(BaseModel):
     """What the audit query and the event stream can be narrowed by; several conditions must all hold."""
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from adapters import telemetry
-from adapters.http import command_body, rows
+from adapters.http import command_body, container_rows, rows
 from adapters.http.answers import json_response, page_response, validation_failed
 from adapters.http.benches import bench_allowed, bench_of, for_benches
 from adapters.http.documents import (
@@ -23,10 +23,12 @@ from adapters.http.gate import PEER
 from adapters.http.parameters import (
     MAX_POSITION,
     AgentsQuery,
+    ContainersQuery,
     EventsQuery,
     LayoutQuery,
     LayoutsQuery,
     NoParameters,
+    Paged,
     PaneQuery,
     PanesQuery,
     Reading,
@@ -118,6 +120,46 @@ async def show_agent(request: Request, agent_id: Id, query: Annotated[Reading, Q
         missing = Rejection("managed_pane_not_found", f"no agent {agent_id}", pane_id=agent_id)
         raise unseen(request.scope[PEER], missing)
     return json_response(agent)
+
+
+# --- containers ----------------------------------------------------------------------------------------------------
+
+
+@v1.get("/containers", tags=["containers"], responses=responses(container_rows.ContainerPage))
+@for_benches
+async def list_containers(request: Request, query: Annotated[ContainersQuery, Query()]) -> Response:
+    """Containers by state (running, stopped, gone), then name; this machine is the one called `host`."""
+    models = await _models(request, query, "containers")
+    return page_response(await models.containers(**query.arguments()))
+
+
+@v1.get("/containers/{container_id}", tags=["containers"], responses=responses(container_rows.Container, missing=True))
+@for_benches
+async def show_container(request: Request, container_id: Id, query: Annotated[Reading, Query()]) -> Response:
+    """One container, by its whole id."""
+    models = await _models(request, query, "containers")
+    return json_response(await _container(request, models, container_id))
+
+
+@v1.get(
+    "/containers/{container_id}/unmanaged-panes",
+    tags=["containers"],
+    responses=responses(container_rows.UnmanagedPanePage, missing=True),
+)
+@for_benches
+async def list_unmanaged_panes(request: Request, container_id: Id, query: Annotated[Paged, Query()]) -> Response:
+    """The tmux panes of a container that the tower did not make, as the last scan listed them."""
+    models = await _models(request, query, "containers")
+    await _container(request, models, container_id)
+    return page_response(await models.unmanaged_panes(container_id, **query.arguments()))
+
+
+async def _container(request: Request, models: Any, container_id: str) -> Mapping[str, Any]:
+    found = await models.container(container_id)
+    if found is None:
+        message = f"no container {container_id} is registered"
+        raise unseen(request.scope[PEER], Rejection("container_not_found", message, container_id=container_id))
+    return found
 
 
 # --- the log -------------------------------------------------------------------------------------------------------

@@ -6,9 +6,13 @@ events that the design asks for, written down here a second time and not taken f
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
 
 from domain.agents.commands import AgentAdopt
 from domain.agents.events import AgentAdopted, AgentGone, AgentReported, Gone
+from domain.containers import ContainerFacts, ContainerGone, ContainerRegistered, UnmanagedPane
 from domain.layouts import events as e
 from domain.layouts.commands import LayoutCreate, PaneRecreate
 from domain.layouts.events import PaneState, Stage
@@ -352,3 +356,25 @@ def agent_gone(
 
 def reported(pane_id: str, agent_session: str = "a-session", *, agent_id: str | None = None) -> Event:
     return AgentReported(agent_id=agent_id or f"agent-{pane_id}", pane_id=pane_id, agent_session=agent_session)
+
+
+# --- containers ----------------------------------------------------------------------------------------------------
+
+
+def bench(container_id: str = BENCH, **changes: Any) -> ContainerFacts:
+    """A running container as the engine knows it."""
+    return ContainerFacts(container_id=container_id, **{"name": "bench", "image": "bench:local", **changes})
+
+
+def registered_container(container: ContainerFacts) -> Event:
+    return ContainerRegistered(**msgspec.structs.asdict(container))
+
+
+def gone_container(container_id: str = BENCH, name: str = "bench") -> Event:
+    return ContainerGone(container_id=container_id, name=name)
+
+
+def unmanaged_pane(container_id: str = HOST, tmux_pane_id: str = "%1", **changes: Any) -> UnmanagedPane:
+    fields: dict[str, Any] = {"session_name": "mine", "window_index": 0, "pane_index": 0, "pid": 7}
+    fields |= {"command": "vim", "title": "notes", **changes}
+    return UnmanagedPane(container_id=container_id, tmux_pane_id=tmux_pane_id, **fields)

@@ -2,21 +2,17 @@
 
 from typing import Any
 
-import msgspec
 import pytest
 
 from domain import tower
 from domain.containers import (
     CHANGES_AT_ONCE,
     ContainerFacts,
-    ContainerGone,
     ContainerRecordFound,
     ContainerRecordScan,
-    ContainerRegistered,
     ContainerScan,
     ContainerScanned,
     ContainerScanRequested,
-    UnmanagedPane,
     knowing,
 )
 from domain.layouts.decide import LOST_AT_ONCE
@@ -25,6 +21,7 @@ from domain.messages import HOST, TOWER
 from tests.unit.builders import (
     BENCH,
     OTHER_BENCH,
+    bench,
     create,
     facts,
     failed_layout,
@@ -34,38 +31,16 @@ from tests.unit.builders import (
     ready_layout,
     recreate,
 )
+from tests.unit.builders import gone_container as gone
+from tests.unit.builders import registered_container as registered
+from tests.unit.builders import unmanaged_pane as pane
 from tests.unit.given import given
 
 SCAN = "scan-1"
 
 
-def bench(container_id: str = BENCH, **changes: Any) -> ContainerFacts:
-    return ContainerFacts(container_id=container_id, **{"name": "bench", "image": "bench:local", **changes})
-
-
-def registered(container: ContainerFacts) -> ContainerRegistered:
-    return ContainerRegistered(**msgspec.structs.asdict(container))
-
-
-def gone(container_id: str = BENCH, name: str = "bench") -> ContainerGone:
-    return ContainerGone(container_id=container_id, name=name)
-
-
 def found(*containers: ContainerFacts) -> ContainerRecordFound:
     return ContainerRecordFound(containers=containers)
-
-
-def pane(container_id: str = HOST, tmux_pane_id: str = "%1") -> UnmanagedPane:
-    return UnmanagedPane(
-        container_id=container_id,
-        tmux_pane_id=tmux_pane_id,
-        session_name="mine",
-        window_index=0,
-        pane_index=0,
-        pid=7,
-        command="vim",
-        title="notes",
-    )
 
 
 class TestAScanIsAskedFor:

@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from domain.containers import ContainerRecordScan
 from domain.layouts.commands import PaneFail, PaneRecordLaunchSettled, PaneRecordSpawned, PaneRegister
 from tests.integration.http.world import BEARER, World
+from tests.unit.builders import unmanaged_pane as pane
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -37,6 +39,8 @@ async def test_answers_are_as_documented(world: World) -> None:
     await world.follow_up(PaneRegister(pane_id=pane_id))
     await world.follow_up(PaneFail(pane_id=other_id, stage="pane_create", reason="test"))
     recreated = (await world.post("pane.recreate", {"predecessor_pane_id": other_id})).json()
+    scan_id = (await world.post("container.scan", {})).json()["result"]["scan_id"]
+    await world.follow_up(ContainerRecordScan(scan_id=scan_id, listed=("host",), unmanaged=(pane("host"),)))
     rejected = await world.post("pane.remove", {"pane_id": "nobody"})
     document.check("/v1/commands", 404, rejected.json(), "post")
 
@@ -50,6 +54,9 @@ async def test_answers_are_as_documented(world: World) -> None:
         "/v1/panes/{pane_id}": f"/v1/panes/{new_id}?include_predecessor_chain=true",
         "/v1/agents": "/v1/agents",
         "/v1/agents/{agent_id}": f"/v1/agents/{agent_id}",
+        "/v1/containers": "/v1/containers",
+        "/v1/containers/{container_id}": "/v1/containers/host",
+        "/v1/containers/{container_id}/unmanaged-panes": "/v1/containers/host/unmanaged-panes",
         "/v1/events": "/v1/events?limit=200",
         "/v1/projections": "/v1/projections",
         "/v1/commands/{command_id}": f"/v1/commands/{made['command_id']}",
@@ -67,6 +74,8 @@ async def test_answers_are_as_documented(world: World) -> None:
         "/v1/layouts": "Layout",
         "/v1/panes": "Pane",
         "/v1/agents": "Agent",
+        "/v1/containers": "Container",
+        "/v1/containers/{container_id}/unmanaged-panes": "UnmanagedPane",
         "/v1/events": "RecordedEvent",
         "/v1/projections": "Projection",
     }
@@ -86,6 +95,9 @@ async def test_errors_are_as_documented(shared_world: World) -> None:
         ("/v1/layouts/{layout_id}", "/v1/layouts/nobody", 404),
         ("/v1/panes/{pane_id}", "/v1/panes/nobody", 404),
         ("/v1/commands/{command_id}", "/v1/commands/nobody", 404),
+        ("/v1/containers/{container_id}", "/v1/containers/nobody", 404),
+        ("/v1/containers/{container_id}/unmanaged-panes", "/v1/containers/nobody/unmanaged-panes", 404),
+        ("/v1/containers", "/v1/containers?state=ready", 422),
         ("/v1/events/stream", "/v1/events/stream?limit=1", 422),
     ]:
         answer = await shared_world.client.get(real)

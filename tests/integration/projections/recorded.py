@@ -10,7 +10,7 @@ import msgspec
 from domain import catalogue, tower
 from domain.agents.commands import AgentRecordGone, AgentReport
 from domain.agents.events import Gone
-from domain.containers import knowing
+from domain.containers import ContainerRecordFound, ContainerRecordScan, ContainerScan, knowing
 from domain.envelope import CHAIN_HEADER, Envelope, Stored, encode, encode_data, subject_of
 from domain.errors import Rejection
 from domain.layouts import commands as c
@@ -131,6 +131,8 @@ def _rejected(command: Command[Request], refused: Rejection) -> CommandRejected:
 
 
 def _random_request(random: Random, state: Tower) -> Request:
+    if random.random() < 0.04:
+        return _about_containers(random, state)
     layouts, panes = sorted(state.layouts.layouts), sorted(state.layouts.panes)
     if not panes or random.random() < 0.08:
         name = f"session-{random.randrange(10**6)}"
@@ -164,6 +166,26 @@ def _of_agents(random: Random, pane_id: str, state: Tower) -> Request:
             AgentReport(pane_id=pane_id, agent_session=f"session-{random.randrange(9)}"),
             AgentRecordGone(agent_id=random.choice(standing), reason=random.choice(list(Gone))),
         )
+    )
+
+
+def _about_containers(random: Random, state: Tower) -> Request:
+    """The one with layouts comes and goes; others are only seen."""
+    open_scans = sorted(state.containers.open_scans)
+    if open_scans and random.random() < 0.7:
+        panes = (
+            b.unmanaged_pane(container_id, f"%{n}", pid=random.randrange(1, 99))
+            for container_id in (HOST, b.BENCH)
+            for n in range(random.randrange(4))
+        )
+        listed = (HOST, b.BENCH) if random.random() < 0.8 else (HOST,)
+        return ContainerRecordScan(scan_id=random.choice(open_scans), listed=listed, unmanaged=tuple(panes))
+    if random.random() < 0.5:
+        return ContainerScan()
+    names = [b.BENCH] if random.random() < 0.9 else []
+    names += random.sample([b.OTHER_BENCH, "d" * 64], random.randrange(3))
+    return ContainerRecordFound(
+        containers=tuple(b.bench(name, running=random.random() < 0.7, name=f"bench-{name[:3]}") for name in names)
     )
 
 

@@ -49,7 +49,7 @@ async def test_a_projector_goes_on_where_the_one_before_ended(
     before = await dump(database)
     await first.stop()
     second = await running(log)
-    assert [row["position"] for row in await second.models.projections()] == [100, 100, 100]
+    assert [row["position"] for row in await second.models.projections()] == [100] * len(PROJECTIONS)
     assert await dump(database) == before
     await log.append(*entries[100:])
     await second.caught_up()
@@ -61,7 +61,7 @@ async def test_one_that_is_killed_at_any_moment_repeats_nothing(
 ) -> None:
     entries, _ = random_history(12, 200)
     log = ListLog(entries, batch=7)
-    for name in ("layouts", "agents", "events") * 4:
+    for name in ("layouts", "agents", "containers", "events") * 4:
         tower = await running(log)
         # In the midst of a batch: some have it already, one is at it, some have not.
         await tower.models.wait_for(min(tower.progress[name].position + 10, log.last), TIMEOUT_S, model=name)
@@ -345,7 +345,7 @@ async def test_a_database_of_another_log_is_left_alone(database: SqlDatabase, ru
     longer = ListLog([stored(event, n) for n, event in enumerate(b.ready_layout("K", "m1", "s1"), 1)])
     for log in (shorter, longer):
         tower = await running(log)
-        for name in ("layouts", "agents", "events"):
+        for name in ("layouts", "agents", "containers", "events"):
             row = await _state_is(tower, name, "stopped")
             assert "belongs to another log" in row["reason"]
         assert await dump(database) == before
@@ -356,7 +356,7 @@ async def test_a_log_that_begins_too_late(running: Start, log: ListLog) -> None:
     """Pruned up to 40 while this database had seen nothing."""
     await log.append(stored(b.spawned("L-m1"), 41))
     tower = await running(log)
-    for name in ("layouts", "agents", "events"):
+    for name in ("layouts", "agents", "containers", "events"):
         row = await _state_is(tower, name, "stopped")
         assert row["position"] == 0
         assert "nothing from position 1 to 40 (pruned)" in row["reason"]

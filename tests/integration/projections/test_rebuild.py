@@ -74,7 +74,16 @@ async def test_all_in_one_reading_of_the_log(database: SqlDatabase, running: Sta
         await rebuild_all(database, log, PROJECTIONS)
     whole = len(entries)
     shadows = {f"layouts{SHADOW}": whole, f"events{SHADOW}": whole}
-    assert await _positions(database) == {"layouts": whole, "agents": whole + 2, "events": whole} | shadows
+    assert (
+        await _positions(database)
+        == {
+            "layouts": whole,
+            "agents": whole + 2,
+            "containers": whole + 2,
+            "events": whole,
+        }
+        | shadows
+    )
 
 
 async def test_the_indexes_are_there_afterwards(database: SqlDatabase, running: Start) -> None:
@@ -173,7 +182,13 @@ async def test_one_that_was_interrupted_goes_on(database: SqlDatabase, running: 
     with pytest.raises(Interrupted):
         await rebuild(database, ListLog(entries[:200], batch=200), layouts.PROJECTION, interrupt)
     positions = await _positions(database)
-    assert positions == {"layouts": whole, "agents": whole, "events": whole, "layouts" + SHADOW: 200}
+    assert positions == {
+        "layouts": whole,
+        "agents": whole,
+        "containers": whole,
+        "events": whole,
+        "layouts" + SHADOW: 200,
+    }
 
     reads: list[int] = []
 
@@ -186,7 +201,7 @@ async def test_one_that_was_interrupted_goes_on(database: SqlDatabase, running: 
     await rebuild(database, Watched(entries), layouts.PROJECTION)
     assert min(reads) == 200
     assert await dump(database) == live
-    assert await _positions(database) == {"layouts": whole, "agents": whole, "events": whole}
+    assert await _positions(database) == {"layouts": whole, "agents": whole, "containers": whole, "events": whole}
 
 
 async def _positions(database: SqlDatabase) -> dict[str, int]:
