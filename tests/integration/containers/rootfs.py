@@ -21,6 +21,9 @@ PROGRAMS = (
     "tmux",
     "touch",
 )
+IF_THERE = ("curl",)
+"""Left out where this machine has none; who needs one says so."""
+
 USERS = {"root": (0, "/root"), "dev": (1000, "/home/dev")}
 
 
@@ -32,7 +35,7 @@ def build(root: Path, *, without: tuple[str, ...] = ()) -> None:
     shutil.chown(root / "home/dev", *(USERS["dev"][0],) * 2)
     (root / "bin").symlink_to("usr/bin")
     libraries: set[Path] = set()
-    for name in set(PROGRAMS) - set(without):
+    for name in {*PROGRAMS, *filter(shutil.which, IF_THERE)} - set(without):
         found = shutil.which(name)
         assert found is not None, f"{name} is missing here"
         program = Path(found).resolve()

@@ -127,15 +127,21 @@ async def bench_world() -> AsyncIterator[BenchWorld]:
     async with running_world() as world:
         facts = tuple(ContainerFacts(container_id=each, name=each[:4]) for each in (BENCH, OTHER))
         await world.follow_up(ContainerRecordFound(containers=facts))
-        path = path_in(world.home)
-        listening = bind_bench(path)
-        world.stack.callback(remove_bench, path, listening)
-        app = create_bench_app(world.services)
-        await world.stack.enter_async_context(HttpServer(app, listening, url=f"unix:{path}"))
+        path = await serve_bench(world)
         operator, peer = await _doors(world)
         yield BenchWorld(
             world, path, Bench(world, f"docker-{BENCH}.scope"), Bench(world, f"docker/{OTHER}"), operator, peer
         )
+
+
+async def serve_bench(world: World) -> Path:
+    """The path of the socket."""
+    path = path_in(world.home)
+    listening = bind_bench(path)
+    world.stack.callback(remove_bench, path, listening)
+    app = create_bench_app(world.services)
+    await world.stack.enter_async_context(HttpServer(app, listening, url=f"unix:{path}"))
+    return path
 
 
 async def _doors(world: World) -> tuple[WireClient, WireClient]:
