@@ -93,9 +93,9 @@ TEXTS = (
 )
 TEXTS_ALLOWED = ("tests/tidy/",)
 
-ORIGIN = re.compile(r"(?:.*[-_])?origin\Z", re.IGNORECASE)
+ORIGIN = re.compile(r"(?:(?:.*[-_])?origin|(?:x[-_])?forwarded(?:[-_]\w+)?|x[-_]real[-_]ip)\Z", re.IGNORECASE)
 ORIGIN_INSTEAD = "who asks is read from the kernel or the broker, take the peer of the connection"
-ORIGIN_WHERE = ("adapters/http/",)
+ORIGIN_WHERE = ("adapters/http/", "adapters/rpc/")
 ORIGIN_ALLOWED = ("adapters/http/browser.py",)
 """The browser's Origin header is compared there; it says which page asks, never who."""
 

@@ -42,6 +42,8 @@ BANNED = [
     ("Makefile", "cd /work/main", 1, "/work/ is a path of one machine, use a relative or a temporary one"),
     ("adapters/a.py", 'HOME = "/root/.x"', 1, "/root/ is a path of one machine"),
     ("adapters/http/a.py", 'request.headers["X-Tower-Origin"]', 1, '["origin"] is banned, who asks is read from'),
+    ("adapters/rpc/a.py", 'parameters["origin"]', 1, '["origin"] is banned, who asks is read from'),
+    ("adapters/http/a.py", 'request.headers.get("X-Forwarded-For")', 1, 'get("origin") is banned, who asks'),
     ("adapters/http/a.py", 'dict(scope["headers"]).get(b"origin")', 1, 'get("origin") is banned, who asks'),
     (
         "adapters/http/a.py",

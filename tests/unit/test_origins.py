@@ -1,11 +1,13 @@
 """Who may ask what (layouts.md, invariant 8): a bench peer in its own container only, and nothing leaks."""
 
+import msgspec
 import pytest
 
 from domain import catalogue
 from domain.layouts import commands as c
 from domain.messages import HOST, POLICY, TOWER, Event, Request
 from domain.node import NodeClaim, NodeClaimed, NodeRecordForeign
+from domain.registration import RequestType
 from tests.unit.builders import (
     BENCH,
     OTHER_BENCH,
@@ -29,6 +31,18 @@ CLAIM = NodeClaim(node="local", instance="i", pid=1, host="h")
 
 def _history() -> History:
     return given(*OWN, *FOREIGN, *MACHINE, containers=CONTAINERS)
+
+
+ASKED = [entry for entry in catalogue.REQUESTS if not entry.internal and entry.request is not c.PanePromote]
+
+
+@pytest.mark.parametrize("entry", ASKED, ids=lambda entry: entry.name)
+@pytest.mark.parametrize("theirs", ["FOREIGN", "FOREIGN-m1", OTHER_BENCH, HOST, "UNKNOWN"])
+def test_no_command_reaches_beyond_its_own_container(entry: RequestType, theirs: str) -> None:
+    """Whatever field names it: every command that a door takes, a new one included."""
+    fields = [field for field in msgspec.structs.fields(entry.request) if field.required]
+    request = msgspec.convert({field.name: theirs for field in fields}, entry.request)
+    _history().when(request, origin=BENCH).then_rejected("host_only")
 
 
 class TestABenchPeer:
