@@ -14,6 +14,7 @@ GROUPS: Final = {
     "container": "The containers that the tower knows; look for others.",
     "events": "Ask the event log, or follow it.",
     "audit": "Verify the event log.",
+    "credentials": "Broker users of containers and of those who only read.",
     "projections": "The read models: how far they are, and how to rebuild them.",
 }
 
@@ -29,6 +30,7 @@ MODULES: Final = (
     "events",
     "audit",
     "projections",
+    "credentials",
 )
 """Each has `add(app, groups)`. They load what they need when they run, so that `--help` stays quick."""
 

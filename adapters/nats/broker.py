@@ -1,7 +1,7 @@
 """The embedded broker: a real nats-server as a child process, its store under the tower's home.
 
 home/nats/lock         held while tower or broker live, names their pids
-home/nats/users.json   passwords, 0600
+home/nats/users.json   passwords, 0600; home/nats/issued.json: those of containers
 home/nats/server.conf  0600
 home/nats/server.log
 home/nats/store/       JetStream
@@ -25,7 +25,9 @@ import structlog
 
 from adapters.nats import server_config
 from adapters.nats.backoff import pause
+from adapters.nats.credentials import CredentialFiles
 from adapters.nats.disk import DiskWatch
+from adapters.nats.private import write_private
 from adapters.nats.reloading import bring_into_force
 from adapters.nats.server_config import BrokerUser
 from adapters.nats.store_lock import StoreLock
@@ -70,17 +72,6 @@ def server_binary() -> str:
     return found
 
 
-def write_private(path: Path, text: str) -> None:
-    """Replace `path` atomically by a file that only its owner can read."""
-    beside = path.with_name(path.name + ".new")
-    with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        os.fchmod(file.fileno(), 0o600)
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
-
-
 def free_port(host: str) -> int:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.bind((host, 0))
@@ -103,6 +94,7 @@ class EmbeddedBroker:
         self._host = host
         self._fixed_port = int(port) if port else 0
         self._extra_users = tuple(extra_users)
+        self._credentials = CredentialFiles(self._folder, node)
         self._passwords: dict[str, str] = {}
         self._lock = StoreLock(self._folder)
         self._disk = DiskWatch(self._folder)
@@ -147,9 +139,8 @@ class EmbeddedBroker:
 
     def url(self, user: str) -> str:
         """The address with the credentials of one user; KeyError for an unknown one."""
-        passwords = self._passwords | {extra.name: extra.password for extra in self._extra_users}
         host = {ANY_IPV4: "127.0.0.1", "::": "[::1]"}.get(self._host, self._host)
-        return f"nats://{user}:{passwords[user]}@{host}:{self.port}"
+        return f"nats://{user}:{self._passwords[user]}@{host}:{self.port}"
 
     async def start(self) -> None:
         """Start and wait until the server answers. Raises `StoreLocked` or `BrokerFailed`."""
@@ -158,7 +149,6 @@ class EmbeddedBroker:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         await self._lock.acquire()
         try:
-            self._passwords = await asyncio.to_thread(self._load_passwords)
             await self._first_start()
         except BaseException:
             await self._end_process()
@@ -192,39 +182,19 @@ class EmbeddedBroker:
         async with asyncio.timeout(timeout_s):
             await self._answers.wait()
 
-    def _load_passwords(self) -> dict[str, str]:
-        path = self._folder / "users.json"
-        passwords: dict[str, str] = {}
-        if path.exists():
-            passwords = msgspec.json.decode(path.read_bytes(), type=dict[str, str])
-        names = (
-            server_config.TOWER_USER,
-            server_config.ANSWERS_USER,
-            server_config.OPERATOR_USER,
-            server_config.OBSERVER_USER,
-        )
-        if missing := [name for name in names if name not in passwords]:
-            passwords |= {name: secrets.token_urlsafe(32) for name in missing}
-            write_private(path, msgspec.json.encode(passwords).decode())
-        return passwords
-
     def _write_config(self) -> None:
-        users = (
-            BrokerUser(name=server_config.TOWER_USER, password=self._passwords[server_config.TOWER_USER]),
-            server_config.answers_user(self._passwords[server_config.ANSWERS_USER]),
-            server_config.operator_user(self._node, self._passwords[server_config.OPERATOR_USER]),
-            server_config.observer_user(self._node, self._passwords[server_config.OBSERVER_USER]),
-            *self._extra_users,
-        )
-        text = server_config.render(
-            node=self._node,
-            host=self._host,
-            port=self.port,
-            store=self._folder / "store",
-            log_file=self.log_path,
-            users=users,
-        )
-        write_private(self._folder / "server.conf", text)
+        with self._credentials.locked():
+            users = (*self._credentials.users(), *self._extra_users)
+            text = server_config.render(
+                node=self._node,
+                host=self._host,
+                port=self.port,
+                store=self._folder / "store",
+                log_file=self.log_path,
+                users=users,
+            )
+            write_private(self._folder / "server.conf", text)
+        self._passwords = {user.name: user.password for user in users}
 
     async def _first_start(self) -> None:
         for attempt in range(PORT_TRIES):

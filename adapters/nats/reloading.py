@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from secrets import token_hex
 from typing import Final
 
+from nats import errors
+
 from adapters.nats.backoff import pause
 from adapters.nats.connection import BrokerProblem, connect
 from adapters.nats.server_config import BrokerUser
@@ -79,6 +81,9 @@ async def _reaches(tower: WireClient, user: BrokerUser, url: str) -> bool:
     try:
         doors = [door for door in user.services if door.startswith(PROBED) and "*" not in door]
         return all([await _is_open(tower, client, door.replace(">", f"probe-{token_hex(8)}")) for door in doors])
+    except (errors.Error, OSError):
+        # Closed by the reload that it came before.
+        return False
     finally:
         await client.close()
 
