@@ -16,7 +16,9 @@ from adapters.cli import output
 from adapters.cli.client import quiet_logs
 from adapters.cli.command import Cli, Json, register
 from adapters.cli.failures import Failure
+from adapters.cli.references import container_id
 from adapters.files.atomic import write_private
+from domain.messages import HOST
 
 if TYPE_CHECKING:
     from adapters.nats.credentials import CredentialFiles
@@ -48,20 +50,20 @@ def issue(
     from adapters.nats import credentials, issuing, server_config
     from adapters.system import SystemClock
 
-    container_id, name = _whom(cli, container, observer)
+    peer, name = _whom(cli, container, observer)
     files, url = _files(cli)
     if url is not None:
         password = credentials.new_password()
         user = (
             server_config.observer_user(files.node, password)
-            if container_id is None
-            else server_config.container_user(files.node, container_id, password)
+            if peer is None
+            else server_config.container_user(files.node, peer, password)
         )
         address = address or url.rpartition("@")[2].rpartition("//")[2]
     else:
-        user = _run(issuing.issue(files, container_id, name, SystemClock().now()))
+        user = _run(issuing.issue(files, peer, name, SystemClock().now()))
         address = address or issuing.address(files)
-    path = out or cli.place.home / "credentials" / f"{container_id[:12] if container_id else OBSERVER}.json"
+    path = out or cli.place.home / "credentials" / f"{peer[:12] if peer else OBSERVER}.json"
     written = credentials.context(user, address, files.node)
     write_private(path, (json.dumps(written, indent=2) + "\n").encode())
     snippet = {user.account: server_config.account_of(user)} if url is not None else None
@@ -89,8 +91,8 @@ def list_credentials(cli: Cli, as_json: Json = False) -> None:
     if url is not None:
         raise Failure("the broker is not the tower's own", "its configuration lists its users")
     rows = [
-        {"user": container_id, "name": one.name, "issued_at": one.issued_at.isoformat()}
-        for container_id, one in sorted(files.issued().items())
+        {"user": user, "name": one.name, "issued_at": one.issued_at.isoformat()}
+        for user, one in sorted(files.issued().items())
     ]
     if as_json:
         output.say_json({"items": rows})
@@ -109,11 +111,11 @@ def revoke(cli: Cli, container: Container = None, observer: Observer = False, as
     files, url = _files(cli)
     if url is not None:
         raise Failure("the broker is not the tower's own", "take the account out of its configuration, and reload it")
-    container_id, name = _whom(cli, container, observer)
-    if not _run(issuing.revoke(files, container_id, SystemClock().now())):
+    peer, name = _whom(cli, container, observer)
+    if not _run(issuing.revoke(files, peer, SystemClock().now())):
         raise Failure(f"{name} has no credentials", "`agenttower credentials list` shows who has")
     if as_json:
-        output.say_json({"revoked": container_id or OBSERVER})
+        output.say_json({"revoked": peer or OBSERVER})
     else:
         output.say(f"The credentials of {name} are refused from now on.")
 
@@ -128,13 +130,12 @@ def _whom(cli: Cli, container: str | None, observer: bool) -> tuple[str | None, 
         return container, container
     if cli.place.running() is None:
         raise Failure(f"the container {container} is not known while no tower runs", "give its id of 64 hex digits")
-    items = cli.queries.get("/v1/containers")["items"]
-    found = [row for row in items if row.get("name") == container or str(row["id"]).startswith(container)]
-    found = [row for row in found if len(str(row["id"])) == 64]
-    if len(found) != 1:
-        said = "several containers go by it" if found else "no such container is registered"
-        raise Failure(f"{container}: {said}", "`agenttower container list` shows them; or give its id of 64 hex digits")
-    return str(found[0]["id"]), str(found[0].get("name") or container)
+    found = container_id(cli.queries, container)
+    if found == HOST:
+        raise Failure(
+            "this machine needs no credentials of its own", "its operator's broker URL is in the file nats.url"
+        )
+    return found, container
 
 
 def _files(cli: Cli) -> "tuple[CredentialFiles, str | None]":
