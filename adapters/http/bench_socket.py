@@ -40,8 +40,12 @@ def bind_bench(path: Path) -> socket.socket:
     beside.unlink(missing_ok=True)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        sock.bind(str(beside))
-        beside.chmod(0o666)
+        # Not by chmod: where a container may write to the folder, another file could stand there by then.
+        mask = os.umask(0o111)
+        try:
+            sock.bind(str(beside))
+        finally:
+            os.umask(mask)
         sock.listen(BACKLOG)
         # Only now is it found: nobody meets a socket that does not listen yet.
         beside.rename(path)
