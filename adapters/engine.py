@@ -16,6 +16,7 @@ from adapters.containers.engine import CliEngine
 from adapters.crashing import armed
 from adapters.files.launching import LaunchFiles
 from adapters.files.snapshots import FileSnapshots
+from adapters.files.texts import FileTexts
 from adapters.files.vault import FileVault
 from adapters.nats.doors import DurableDoor, PingDoor, Pong, RequestDoor
 from adapters.nats.log import JetStreamLog
@@ -34,6 +35,7 @@ from handlers.effects.follow_ups import FollowUps
 from handlers.effects.log_paths import LogPaths
 from handlers.effects.restarting import Restarting
 from handlers.effects.scanning import Scanning
+from handlers.effects.sending import Sending
 from handlers.effects.spawning import Spawning
 from handlers.effects.stages import Stages
 from handlers.effects.sweeping import Sweeping
@@ -140,10 +142,12 @@ class Engine:
         launching, vault = armed(self.launching), armed(FileVault(home / "private"))
         logs = LogPaths(folder=str(home / "logs" / "panes"), bench=str(bench_of(settings)), known=self._container)
         stages = Stages(follow_ups=follow_ups, clock=clock, launching=launching, vault=vault, log_paths=logs)
+        texts = armed(FileTexts(home / "nodes" / node / "texts"))
         self.spawning = armed(
             Spawning(
                 terminals=terminals,
                 stages=stages,
+                sending=Sending(terminals=terminals, follow_ups=follow_ups, clock=clock, texts=texts),
                 follow_ups=follow_ups,
                 clock=clock,
                 launch_settle_s=settings.launch_settle,
@@ -174,6 +178,7 @@ class Engine:
                     launching=launching,
                     terminals=terminals,
                     vault=vault,
+                    texts=texts,
                     restart_backoff_s=settings.restart_backoff,
                 ),
                 snapshot_store=armed(FileSnapshots(home / "nodes" / node)),
@@ -183,18 +188,21 @@ class Engine:
                 meters=(metrics,),
             )
         )
+        self._clock, self._metrics = clock, metrics
+        self._make_recovery(terminals)
+        self._make_doors(connections, node, outcomes)
+        self._sweeping = Sweeping(timers=self._timers, inbox=self.inbox, ids=ids, clock=clock)
+
+    def _make_recovery(self, terminals: TmuxTerminals) -> None:
         self._recovery = armed(
             Recovery(
                 terminals=terminals,
-                follow_ups=follow_ups,
-                clock=clock,
+                follow_ups=self._follow_ups,
+                clock=self._clock,
                 instance=self.instance,
                 state=lambda: self.writer.ledger.tower,
             )
         )
-        self._clock, self._metrics = clock, metrics
-        self._make_doors(connections, node, outcomes)
-        self._sweeping = Sweeping(timers=self._timers, inbox=self.inbox, ids=ids, clock=clock)
 
     def _make_doors(self, connections: Connections, node: str, outcomes: Outcomes) -> None:
         """What connects the parts to the broker and to the metrics."""

@@ -10,6 +10,7 @@ import msgspec
 
 from domain import containers as dc
 from domain import node
+from domain import sends as ds
 from domain.agents import commands as ac
 from domain.agents import events as ae
 from domain.layouts import commands as lc
@@ -66,6 +67,10 @@ EVENTS: Final = (
     _pane("restart_scheduled", le.PaneRestartScheduled),
     _pane("restart_cancelled", le.PaneRestartCancelled),
     _pane("restart_given_up", le.PaneRestartGivenUp),
+    _pane("send_requested", ds.PaneSendRequested),
+    _pane("send_begun", ds.PaneSendBegun),
+    _pane("text_sent", ds.PaneTextSent),
+    _pane("send_failed", ds.PaneSendFailed),
     EventType(name="container.scan_requested", event=dc.ContainerScanRequested, id_field="scan_id"),
     EventType(name="container.registered", event=dc.ContainerRegistered, id_field="container_id"),
     EventType(name="container.gone", event=dc.ContainerGone, id_field="container_id"),
@@ -82,6 +87,7 @@ REQUESTS: Final = (
     RequestType(name="pane.remove", request=lc.PaneRemove),
     RequestType(name="pane.recreate", request=lc.PaneRecreate),
     RequestType(name="pane.promote", request=lc.PanePromote),
+    RequestType(name="pane.send", request=ds.PaneSend),
     RequestType(name="pane.record_spawned", request=lc.PaneRecordSpawned, internal=True),
     RequestType(name="pane.record_launch_settled", request=lc.PaneRecordLaunchSettled, internal=True),
     RequestType(name="pane.record_launch_exited", request=lc.PaneRecordLaunchExited, internal=True),
@@ -92,6 +98,9 @@ REQUESTS: Final = (
     RequestType(name="pane.record_exited", request=lc.PaneRecordExited, internal=True),
     RequestType(name="pane.record_vanished", request=lc.PaneRecordVanished, internal=True),
     RequestType(name="pane.record_cleanup_failed", request=lc.PaneRecordCleanupFailed, internal=True),
+    RequestType(name="pane.record_send_begun", request=ds.PaneRecordSendBegun, internal=True),
+    RequestType(name="pane.record_text_sent", request=ds.PaneRecordTextSent, internal=True),
+    RequestType(name="pane.record_send_failed", request=ds.PaneRecordSendFailed, internal=True),
     RequestType(name="pane.sweep", request=lc.PaneSweep, internal=True),
     RequestType(name="agent.adopt", request=ac.AgentAdopt),
     RequestType(name="agent.report", request=ac.AgentReport),

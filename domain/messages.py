@@ -74,6 +74,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     `ids` are fresh UUIDv7 texts, as many as the decision may need. `profiles` maps the known launch profiles to their
     digests. `tmux_sessions` are the session names alive in the container and `tmux_panes` its panes, None when tmux
     could not tell. `restart_backoff_s`: wait of the first restart that a policy makes.
+    `text_digest` names the file that holds a text to send, None where it could not be sent when this was looked up.
     """
 
     at: datetime
@@ -84,6 +85,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     tmux_panes: tuple[TmuxPane, ...] | None = None
     working_dir_digest: str | None = None
     restart_backoff_s: float = 1.0
+    text_digest: str | None = None
 
 
 R_co = TypeVar("R_co", bound=Request, covariant=True)

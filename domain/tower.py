@@ -12,6 +12,7 @@ from immutables import Map
 
 from domain import catalogue
 from domain import containers as containers_registry
+from domain import sends as sending
 from domain.agents import commands as ac
 from domain.agents import decide as agents_decide
 from domain.agents import events as ae
@@ -24,7 +25,7 @@ from domain.containers import (
     ContainerScan,
     ContainerScanRequested,
 )
-from domain.errors import host_only
+from domain.errors import Rejection, host_only
 from domain.layouts import commands as lc
 from domain.layouts import decide as layouts_decide
 from domain.layouts import events as le
@@ -38,6 +39,7 @@ from domain.node import (
     NodeRecordForeign,
     record_foreign,
 )
+from domain.sends import PaneSend, PaneSendRequested, SendEvent, Sends
 
 
 class Tower(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +49,7 @@ class Tower(msgspec.Struct, frozen=True, kw_only=True):
     containers: Containers = Containers()
     layouts: layouts_state.Layouts = layouts_state.Layouts()
     agents: agents_state.Agents = agents_state.Agents()
+    sends: Sends = Sends()
     sequences: Map[tuple[str, str], int] = Map()
     instance: str | None = None
     foreign_to: int = 0
@@ -72,6 +75,10 @@ def decide(command: Command[Request], state: Tower) -> tuple[Event, ...]:
             return agents_decide.report(report, command.facts, state.agents, state.layouts)
         case ac.AgentRecordGone() as gone_agent:
             return agents_decide.record_gone(gone_agent, state.agents)
+        case PaneSend() as send:
+            return sending.send(send, command.facts, state.sends, state.layouts, state.agents)
+        case sending.PaneRecordSendBegun() | sending.PaneRecordTextSent() | sending.PaneRecordSendFailed() as told:
+            return sending.report(told, state.sends, state.layouts)
         case _:
             routed = cast(Command[layouts_decide.LayoutRequest], command)
             return layouts_decide.decide(routed, state.layouts, state.containers.known, state.agents)
@@ -85,6 +92,16 @@ def _record_found(found: ContainerRecordFound, state: Tower) -> tuple[Event, ...
     left, emptied = agents_decide.lose_containers(emptied, state.agents)
     kept = (change for change in changes if not isinstance(change, ContainerGone) or change.container_id in emptied)
     return (*kept, *lost, *left)
+
+
+def admits(command: Command[PaneSend], state: Tower) -> bool:
+    """Whether the text would be taken on this state: only then it is worth a file."""
+    try:
+        _check_origin(command, state)
+        sending.check(command.request, state.sends, state.layouts, state.agents)
+    except Rejection:
+        return False
+    return True
 
 
 def evolve(state: Tower, event: Event) -> Tower:
@@ -104,6 +121,8 @@ def evolve(state: Tower, event: Event) -> Tower:
             }
         case ae.AgentAdopted() | ae.AgentReported() | ae.AgentGone():
             changed = {"agents": agents_state.evolve(state.agents, event)}
+        case SendEvent():
+            changed = {"sends": sending.evolve(state.sends, event)}
         case _ if key[0] == "container":
             changed = {"containers": containers_registry.evolve(state.containers, event)}
         case _:
@@ -123,6 +142,10 @@ def result(events: Sequence[Event]) -> Result:
     match events[0]:
         case ContainerScanRequested() as requested:
             return {"scan_id": requested.scan_id}
+        case PaneSendRequested() as requested:
+            return {"send_id": requested.send_id, "pane_id": requested.pane_id}
+        case sending.PaneSendBegun() as begun:
+            return {"send_id": begun.send_id, "begun": True}
         case le.LayoutCreated() as created:
             rows = [_pane_row(pane.pane_id, pane.slot, pane.role, pane.label, "creating") for pane in created.panes]
             return {"layout_id": created.layout_id, "panes": rows, "state": "creating", "replay": False}
@@ -244,7 +267,7 @@ def _container_of(request: Request, state: Tower) -> str | None:
             return None if layout is None else layout.container_id
         case ac.AgentAdopt():
             return request.container_id
-        case lc.PaneRemove() | ac.AgentReport():
+        case lc.PaneRemove() | ac.AgentReport() | PaneSend():
             return _container_of_pane(request.pane_id, state)
         case lc.PaneRecreate():
             return _container_of_pane(request.predecessor_pane_id, state)

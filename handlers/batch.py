@@ -16,6 +16,8 @@ from domain.envelope import CHAIN_HEADER, Envelope, Recorded, encode, encode_dat
 from domain.errors import INTERNAL_ERROR_MESSAGE, UNRECORDED, Rejection
 from domain.messages import ORIGIN_PATTERN, Command, Event, Facts, Request
 from domain.node import CommandRejected
+from domain.sends import PaneSend
+from domain.tower import Tower
 from handlers import wire
 from handlers.inbox import Asked, FollowUp
 from handlers.ledger import COMMANDS_AT_HEADER, Ledger
@@ -100,6 +102,17 @@ def prepare(item: Asked | FollowUp) -> Prepared:
         None,
         payload.traceparent,
     )
+
+
+def admits(prepared: Prepared, at: datetime, state: Tower, seen: SeenIds) -> bool:
+    """Whether a text to send would be taken on this state, so that it is worth a file."""
+    request, command_id = prepared.request, prepared.command_id
+    if not isinstance(request, PaneSend) or prepared.refusal is not None or command_id is None:
+        return False
+    if seen.position(key_of(prepared.origin, command_id)) is not None:
+        return False
+    command = Command(id=command_id, origin=prepared.origin, request=request, facts=Facts(at=at))
+    return tower.admits(command, state)
 
 
 class Batch:

@@ -4,7 +4,7 @@ Gathered for a whole batch at once, before any of it is decided, so that decidin
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -15,6 +15,7 @@ from domain.containers import ContainerScan
 from domain.layouts.commands import LayoutCreate, LayoutRestore, PaneRecreate, PaneRegister, PaneRemove
 from domain.layouts.templates import MAX_SLOTS
 from domain.messages import Facts, Request, TmuxPane
+from domain.sends import PaneSend
 from handlers.ports import (
     Ids,
     Launching,
@@ -23,6 +24,7 @@ from handlers.ports import (
     TerminalGone,
     Terminals,
     TerminalUnreachable,
+    Texts,
     Vault,
 )
 
@@ -43,6 +45,7 @@ class FactFinder:
         launching: Launching,
         terminals: Terminals,
         vault: Vault,
+        texts: Texts,
         restart_backoff_s: float = 1.0,
     ) -> None:
         self._ids = ids
@@ -50,9 +53,15 @@ class FactFinder:
         self._terminals = terminals
         self._vault = vault
         self._restart_backoff_s = restart_backoff_s
+        self._texts = texts
 
-    async def gather(self, requests: Iterable[Request], at: datetime) -> dict[int, Facts | None]:
-        """The facts of each request, by its place in `requests`; None when the disk failed them."""
+    async def gather(
+        self, requests: Iterable[Request], at: datetime, admits: Callable[[int], bool] = lambda _: True
+    ) -> dict[int, Facts | None]:
+        """The facts of each request, by its place in `requests`; None when the disk failed them.
+
+        `admits` says whether the text of the request at a place would be taken now; only then it is kept.
+        """
         requests = list(requests)
         creates = [request for request in requests if isinstance(request, LayoutCreate)]
         sessions = await self._sessions({request.container_id for request in creates})
@@ -83,6 +92,8 @@ class FactFinder:
                     facts[place] = Facts(at=at, ids=self._fresh(MAX_SLOTS), profiles=profiles)
                 case AgentAdopt():
                     facts[place] = Facts(at=at, ids=self._fresh(1), tmux_panes=panes.get(request.container_id))
+                case PaneSend(text=text):
+                    facts[place] = await self._sending(text, at) if admits(place) else plain
                 case PaneRegister() | ContainerScan() | AgentReport():
                     facts[place] = Facts(at=at, ids=self._fresh(1))
                 case _:
@@ -123,6 +134,14 @@ class FactFinder:
             return ()
         except (TimeoutError, TerminalUnreachable, TerminalError, KeyError) as error:
             _log.warning("panes unknown", container_id=container_id, reason=str(error))
+            return None
+
+    async def _sending(self, text: str, at: datetime) -> Facts | None:
+        send_id = self._ids.uuid7()
+        try:
+            return Facts(at=at, ids=(send_id,), text_digest=await self._texts.keep(send_id, text))
+        except OSError as error:
+            _log.error("a text to send could not be kept", reason=str(error))
             return None
 
     async def _directories(self, creates: Iterable[LayoutCreate]) -> Mapping[str, str | None]:

@@ -3,7 +3,7 @@
 Every call may fail before its effect or after it with the answer lost; the exceptions below say what is known.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -149,6 +149,10 @@ class SessionExists(TerminalError):
     """A tmux session of that name is there already."""
 
 
+class PaneNotThere(TerminalError):
+    """No pane of that id carries our id and has a living process: nothing was done."""
+
+
 class PaneToCreate(msgspec.Struct, frozen=True, kw_only=True):
     """A pane to make: `pane_id` becomes the user option `@agenttower_pane_id`, `title` the pending marker title."""
 
@@ -208,6 +212,15 @@ class Terminal(Protocol):
 
     async def kill_pane(self, tmux_pane_id: str, pane_id: str) -> None:
         """Kill the pane if it still carries our `pane_id`; one already gone, with its server or alone, is success."""
+        ...
+
+    async def send_text(self, tmux_pane_id: str, pane_id: str, text: str, *, enter: bool) -> bool:
+        """Paste a text into the pane, as one bracketed paste where the program asks for that, then press Enter.
+
+        Enter comes as a key of its own, when the program has taken the paste: the pane's cursor line has changed, or
+        300 ms have passed. Whether it changed. Raises `PaneNotThere` before anything is typed; after any other error
+        the text may have been typed, so never send it again.
+        """
         ...
 
     async def look(self) -> Sequence[SeenPane]:
@@ -282,6 +295,32 @@ class Launching(Protocol):
     async def current(self) -> LaunchSet:
         """What they are now, changes since the last call included. Bounded in time and never failing: while the disk
         does not answer, what was known last."""
+        ...
+
+
+class Texts(Protocol):
+    """Texts to send, outside the log: each in a private file named by its digest. All raise `OSError`."""
+
+    async def keep(self, send_id: str, text: str) -> str:
+        """The digest, which nobody can tell the text from without the key of this store; another for each send."""
+        ...
+
+    async def get(self, digest: str) -> str | None: ...
+
+    async def drop(self, digest: str) -> None:
+        """One that is gone is no error."""
+        ...
+
+    async def prune(self, kept: Container[str], before: datetime) -> None:
+        """Drop what is not in `kept` and older than `before`: of commands that were refused, or never recorded."""
+        ...
+
+
+class PaneLogs(Protocol):
+    """The log files of panes on this machine. Raises `OSError`."""
+
+    async def prune(self, removed: Callable[[str], bool], now: datetime) -> None:
+        """Delete the logs of panes that are `removed` (asked by pane id) and were known to be so for long enough."""
         ...
 
 

@@ -19,7 +19,7 @@ from domain.errors import Rejection
 from domain.node import CommandRejected, NodeClaim, NodeClaimed
 from domain.tower import Tower
 from handlers import snapshots, wire
-from handlers.batch import Batch, Decision, Prepared, prepare
+from handlers.batch import Batch, Decision, Prepared, admits, prepare
 from handlers.facts import FactFinder
 from handlers.foreign import ForeignEntries
 from handlers.inbox import Asked, FollowUp, Inbox
@@ -239,7 +239,9 @@ class Writer:
         prepared = [prepare(item) for item in items]
         at = self._clock.now()
         known = [each for each in prepared if each.request is not None]
-        facts = await self._facts.gather([each.request for each in known if each.request is not None], at)
+        requests = [each.request for each in known if each.request is not None]
+        now, seen = self.ledger.tower, self._seen
+        facts = await self._facts.gather(requests, at, lambda place: admits(known[place], at, now, seen))
         by_item = {id(each): facts[place] for place, each in enumerate(known)}
         batch = Batch(self.ledger, node=self.node, ids=self._ids, seen=self._seen, refusals=self._refusals)
         for place, each in enumerate(prepared):

@@ -89,6 +89,7 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "container.scan": {},
     "pane.remove": {"pane_id": rows.PANE_ID},
     "pane.recreate": {"predecessor_pane_id": rows.PANE_ID, "idempotency_key": "again-1"},
+    "pane.send": {"pane_id": rows.PANE_ID, "text": "Run the tests."},
     "pane.promote": {},
 }
 """Data of each command, by name."""

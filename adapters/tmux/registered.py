@@ -47,6 +47,9 @@ class RegisteredTerminal:
     async def kill_pane(self, tmux_pane_id: str, pane_id: str) -> None:
         await self._now().kill_pane(tmux_pane_id, pane_id)
 
+    async def send_text(self, tmux_pane_id: str, pane_id: str, text: str, *, enter: bool) -> bool:
+        return await self._now().send_text(tmux_pane_id, pane_id, text, enter=enter)
+
     async def look(self) -> Sequence[SeenPane]:
         return await self._now().look()
 

@@ -135,26 +135,26 @@ def unmake(targets: Sequence[str]) -> list[Command]:
 
 def attach_log(tmux_pane_id: str, log_path: str) -> list[Command]:
     """Atomic: `pipe-pane` would close a pipe that is there, with `-o` as well. Refused when the pane is gone."""
-    target = _pane_target(tmux_pane_id)
+    target = pane_target(tmux_pane_id)
     pipe = [["set-option", "-p", "-t", target, _LOG_OPTION, log_command(log_path)], _pipe(target)]
     return [["if-shell", "-F", "-t", target, "#{?pane_pipe,0,1}", sequence(pipe)]]
 
 
 def set_title(tmux_pane_id: str, title: str) -> list[Command]:
-    return _title(_pane_target(tmux_pane_id), title)
+    return _title(pane_target(tmux_pane_id), title)
 
 
 def kill_pane(tmux_pane_id: str, pane_id: str) -> list[Command]:
     """Only a pane that carries our id; one that is gone gives no error."""
-    target = _pane_target(tmux_pane_id)
-    return [["if-shell", "-F", "-t", target, _is_ours(target, pane_id), sequence([["kill-pane", "-t", target]])]]
+    target = pane_target(tmux_pane_id)
+    return [["if-shell", "-F", "-t", target, is_ours(target, pane_id), sequence([["kill-pane", "-t", target]])]]
 
 
 def living_process(tmux_pane_id: str, pane_id: str) -> list[Command]:
     """Prints the pid of the pane's process, if the pane carries our id and the process lives."""
-    target = _pane_target(tmux_pane_id)
+    target = pane_target(tmux_pane_id)
     tell = sequence([["display-message", "-p", "-t", target, "#{?pane_dead,,#{pane_pid}}"]])
-    return [["if-shell", "-F", "-t", target, _is_ours(target, pane_id), tell]]
+    return [["if-shell", "-F", "-t", target, is_ours(target, pane_id), tell]]
 
 
 def log_command(log_path: str) -> str:
@@ -216,7 +216,7 @@ def _process(start: Start) -> list[str]:
     return [*words, "--", "/bin/sh", "-c", 'cd -- "$0" && exec "$@"', directory or ".", *pane.argv]
 
 
-def _is_ours(target: str, pane_id: str) -> str:
+def is_ours(target: str, pane_id: str) -> str:
     # if-shell takes another pane when its target is gone, so the target is asked for too.
     return f"#{{&&:#{{==:#{{pane_id}},{target}}},#{{==:#{{{PANE_OPTION}}},{_own_id(pane_id)}}}}}"
 
@@ -227,7 +227,7 @@ def _own_id(pane_id: str) -> str:
     return pane_id
 
 
-def _pane_target(tmux_pane_id: str) -> str:
+def pane_target(tmux_pane_id: str) -> str:
     if not _TMUX_PANE_ID.fullmatch(tmux_pane_id):
         raise TerminalError(f"not a tmux pane id: {tmux_pane_id!r}")
     return tmux_pane_id

@@ -13,6 +13,7 @@ from adapters.tmux.leftovers import Leftovers
 from adapters.tmux.link import CLOSE_TIMEOUT_S, Link
 from adapters.tmux.listing import Listing
 from adapters.tmux.logs import make_logs, starts
+from adapters.tmux.pasting import send_text
 from adapters.tmux.quoting import Command
 from adapters.tmux.watch import ProcessWatch
 from handlers.ports import PaneToCreate, SeenPane, TerminalError, TerminalGone
@@ -89,6 +90,9 @@ class TmuxTerminal:
             raise
         if held is not None:
             self._leftovers.finish(held)
+
+    async def send_text(self, tmux_pane_id: str, pane_id: str, text: str, *, enter: bool) -> bool:
+        return await send_text(self._link, tmux_pane_id, pane_id, text, enter=enter)
 
     async def look(self) -> Sequence[SeenPane]:
         if self._hooks_task is None:

@@ -1,12 +1,14 @@
-"""Creates panes in tmux and removes them.
+"""Creates panes in tmux, removes them, and gives texts to send their turn.
 
-Listens to `layout.created`, `pane.created` (of a recreation) and `pane.removed`; sends the `pane.record_*`,
-`pane.register` and `pane.fail` commands. One worker a container does its jobs one after another in order of acceptance,
-containers run beside each other; the settle time of a launch holds no worker up.
+Listens to `layout.created`, `pane.created` (of a recreation), `pane.removed` and `pane.send_requested`; sends the
+`pane.record_*`, `pane.register` and `pane.fail` commands, those of a text by `sending.py`. One worker a container does
+its jobs one after another in order of acceptance, containers run beside each other; the settle time of a launch holds
+no worker up.
 """
 
 import asyncio
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 import structlog
@@ -16,9 +18,11 @@ from domain.layouts import commands as c
 from domain.layouts import events as e
 from domain.layouts.state import Layouts, Pane, Stage
 from domain.messages import Event
+from domain.sends import PaneSendRequested, Sends
 from domain.tower import Tower
 from handlers.effects.follow_ups import FollowUps
 from handlers.effects.retrying import with_retries
+from handlers.effects.sending import Sending
 from handlers.effects.stages import Stages, reason_of, seen_panes
 from handlers.ports import Clock, Terminal, TerminalError, Terminals
 
@@ -48,7 +52,16 @@ class Clean(msgspec.Struct, frozen=True):
     pane_id: str
 
 
-Job = Create | Finish | Clean
+class Type(msgspec.Struct, frozen=True):
+    """Send a text to a pane."""
+
+    container_id: str
+    send_id: str
+
+
+NO_SENDS: Final = Sends()
+
+Job = Create | Finish | Clean | Type
 
 
 def job_for(event: Event, layouts: Layouts) -> Job | None:
@@ -60,12 +73,15 @@ def job_for(event: Event, layouts: Layouts) -> Job | None:
             return Create(created.container_id, created.layout_id, (created.pane_id,))
         case e.PaneRemoved() as removed:
             return Clean(layouts.panes[removed.pane_id].container_id, removed.pane_id)
+        case PaneSendRequested() as requested:
+            return Type(layouts.panes[requested.pane_id].container_id, requested.send_id)
         case _:
             return None
 
 
-def open_jobs(layouts: Layouts) -> tuple[Job, ...]:
-    """What was open when the tower ended: every pane still being created, from its first stage not done."""
+def open_jobs(layouts: Layouts, sends: Sends = NO_SENDS) -> tuple[Job, ...]:
+    """What was open when the tower ended: every pane still being created, from its first stage not done, and every
+    text without an end."""
     jobs: list[Job] = []
     for layout_id in sorted(layouts.open_layouts):
         pending = [pane for pane in layouts.panes_of(layout_id) if pane.live and pane.marker is not None]
@@ -76,17 +92,26 @@ def open_jobs(layouts: Layouts) -> tuple[Job, ...]:
             jobs.append(Create(container_id, layout_id, unmade))
         if made:
             jobs.append(Finish(container_id, made, 0))
-    return tuple(jobs)
+    texts = (Type(layouts.panes[send.pane_id].container_id, send.send_id) for send in sends.in_order())
+    return (*jobs, *texts)
 
 
 class Spawning:
     """Observer of the writer. `start` with the state after recovery, then `run` owns the workers until cancelled."""
 
     def __init__(
-        self, *, terminals: Terminals, stages: Stages, follow_ups: FollowUps, clock: Clock, launch_settle_s: float
+        self,
+        *,
+        terminals: Terminals,
+        stages: Stages,
+        sending: Sending,
+        follow_ups: FollowUps,
+        clock: Clock,
+        launch_settle_s: float,
     ) -> None:
         self._terminals = terminals
         self._stages = stages
+        self._sending = sending
         self._follow_ups = follow_ups
         self._clock = clock
         self._launch_settle_s = launch_settle_s
@@ -109,7 +134,7 @@ class Spawning:
     def start(self, state: Tower) -> None:
         """Take the jobs that were open; from here on events are followed."""
         self._state = state
-        for job in open_jobs(state.layouts):
+        for job in open_jobs(state.layouts, state.sends):
             self._put(job)
 
     def committed(self, recorded: Sequence[Recorded], state: Tower) -> None:
@@ -156,8 +181,14 @@ class Spawning:
                 self._closed()
 
     async def _perform(self, job: Job) -> None:
-        if job.container_id not in self._state.containers.known:
-            # Gone for good: its panes failed with it, and nothing is left to clean.
+        gone = job.container_id not in self._state.containers.known
+        if isinstance(job, Type):
+            send = self._state.sends.open.get(job.send_id)
+            if send is not None:
+                await self._sending.perform(None if gone else job.container_id, send)
+            return
+        if gone:
+            # For good: its panes failed with it, and nothing is left to clean.
             return
         terminal = self._terminals.of(job.container_id)
         match job:

@@ -26,6 +26,7 @@ from domain.layouts import events as e
 from domain.layouts.events import PaneState, Stage
 from domain.messages import Event
 from domain.node import CommandRejected, NodeClaimed, NodeForeignEntriesFound
+from domain.sends import PaneSendBegun, PaneSendFailed, PaneSendRequested, PaneTextSent
 
 SAMPLES: Final = Path(__file__).parent / "samples"
 SUMS: Final = SAMPLES / "SHA256SUMS"
@@ -38,6 +39,7 @@ SUCCESSOR: Final = "019b7c3f-5c00-7000-8000-000000000004"
 SCAN: Final = "019b7c3f-5c00-7000-8000-000000000006"
 CONTAINER: Final = "4b825dc642cb6eb9a060e54bf8d69288fbee49046b825dc642cb6eb9a060e54b"
 AGENT: Final = "019b7c3f-5c00-7000-8000-000000000005"
+SEND: Final = "019b7c3f-5c00-7000-8000-000000000007"
 DIGEST: Final = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
 THIS: Final[dict[str, Any]] = {"pane_id": PANE, "layout_id": LAYOUT}
@@ -111,6 +113,10 @@ EXAMPLES: Final[tuple[Event, ...]] = (
     e.PaneRestartScheduled(**THIS, due_at=AT, earlier=(AT - timedelta(seconds=9),)),
     e.PaneRestartCancelled(**THIS),
     e.PaneRestartGivenUp(**THIS, reason="too_many"),
+    PaneSendRequested(**THIS, send_id=SEND, digest=DIGEST, bytes_=12, enter=True),
+    PaneSendBegun(**THIS, send_id=SEND),
+    PaneTextSent(**THIS, send_id=SEND, seen=True),
+    PaneSendFailed(**THIS, send_id=SEND, reason="interrupted"),
     ContainerScanRequested(scan_id=SCAN),
     ContainerRegistered(
         container_id=CONTAINER,

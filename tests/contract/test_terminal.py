@@ -94,7 +94,7 @@ class SimulatedRig:
 
     async def unanswered(self, call: Callable[[], Awaitable[object]]) -> None:
         with ExitStack() as faults:
-            for name in ("create_session", "add_panes", "panes", "kill_pane"):
+            for name in ("create_session", "add_panes", "panes", "kill_pane", "send_text"):
                 faults.enter_context(self._wire.faults.scripted(f"tmux.{name}", "after"))
             await call()
 

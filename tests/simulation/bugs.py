@@ -8,9 +8,11 @@ import msgspec
 
 from domain.layouts.commands import LayoutCreate
 from domain.layouts.state import Layout, Layouts, Pane
+from domain.sends import Send, SendFailure
 from handlers import writer
 from handlers.batch import Batch
-from handlers.effects.stages import Stages
+from handlers.effects.sending import Sending
+from handlers.effects.stages import Stages, seen_panes
 from handlers.effects.sweeping import Sweeping
 from handlers.facts import FactFinder
 from handlers.inbox import Asked, FollowUp
@@ -105,6 +107,20 @@ class _MadeFailed(Stages):
         return {seen.pane_id: seen for seen in made if seen.pane_id is not None}
 
 
+class _TypesAgain(Sending):
+    """texts: types a text again when the first try gave no answer."""
+
+    async def _type(self, container_id: str, send: Send) -> SendFailure | None:
+        failure = await super()._type(container_id, send)
+        text = await self._text(send)
+        if failure == "unreachable" and text is not None:
+            terminal = self._terminals.of(container_id)
+            for seen in await seen_panes(terminal):
+                if seen.pane_id == send.pane_id:
+                    await terminal.send_text(seen.tmux_pane_id, send.pane_id, text, enter=send.enter)
+        return failure
+
+
 class _ReadFailed(SimulatedDurableDoor):
     """commands: takes what an unanswered read carried for delivered."""
 
@@ -169,6 +185,7 @@ BUGS: Mapping[str, Bug] = {
     "log: lost answer": Bug(Kit(writer=_AppendFailed, log=_AppendsBehind), "hash chain does not continue"),
     "commands: lost answer": Bug(Kit(door=_ReadFailed), "was queued and is not decided"),
     "tmux: lost answer": Bug(Kit(stages=_MadeFailed), "tmux has pane .* times"),
+    "texts: lost answer": Bug(Kit(sending=_TypesAgain), "typed .* times"),
     "timers: lost answer": Bug(Kit(sweeping=_ScheduleFailed), "the sweep"),
     "vault: lost answer": Bug(Kit(facts=_KeepFailed), "and recorded LayoutCreated"),
     "database: lost answer": Bug(Kit(projector=_WriteFailed), "read model .* is stopped"),

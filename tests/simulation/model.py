@@ -13,6 +13,7 @@ from domain.layouts import events as e
 from domain.layouts.state import CAPACITY, TRANSITIONS, Layouts, PaneState, aggregate
 from domain.messages import Request
 from domain.node import CommandRejected
+from domain.sends import PaneSend, PaneSendRequested
 from domain.tower import Tower
 from handlers.ledger import Ledger, replay
 from handlers.ports import Answer
@@ -162,11 +163,24 @@ class Model:
                 fits = changed.pane_id == request.pane_id
             case e.PaneStateChanged() as changed if isinstance(request, c.LayoutRemove):
                 fits = changed.layout_id == request.layout_id
+            case PaneSendRequested() as sending if isinstance(request, PaneSend):
+                fits = (sending.pane_id, sending.bytes_) == (request.pane_id, len(request.text))
             case CommandRejected():
                 fits = True
             case _:
                 fits = key not in self.asked
         self.expect(fits, f"command {key} asked {self.asked.get(key)}, and recorded {events[0]}")
+
+    def text_of(self, send_id: str) -> tuple[str, str] | None:
+        """Pane and text of a recorded `pane.send`."""
+        for key, records in self.by_command.items():
+            match records[0].event:
+                case PaneSendRequested() as sending if sending.send_id == send_id:
+                    request = self.request(key)
+                    return (sending.pane_id, request.text) if isinstance(request, PaneSend) else None
+                case _:
+                    pass
+        return None
 
     def request(self, key: Key) -> Request | None:
         """What was asked; None for what cannot be read, and for the tower's own."""

@@ -136,6 +136,8 @@ class People:
         pane = random.choice(sorted(panes, key=_pane_id))
         if choice < 0.6:
             return "pane.remove", {"pane_id": pane.pane_id}
+        if choice < 0.72:
+            return "pane.send", {"pane_id": pane.pane_id, "text": f"text {self._ids.uuid7()}"}
         if choice < 0.98:
             gone = sorted((each for each in panes if not each.live and each.successor_id is None), key=_pane_id)
             source = random.choice(gone) if gone and random.random() < 0.8 else pane

@@ -76,6 +76,7 @@ def unsettled(world: "World") -> list[str]:
         for pane in world.model.layouts.panes.values()
         if pane.state is PaneState.CREATING
     ]
+    lines += [f"text {send.send_id} has no end" for send in world.model.tower.sends.open.values()]
     head = len(world.stream.entries)
     lines += [
         f"read model {status.name} is {status.state(head - status.position)} at {status.position} of {head}"

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import Random
@@ -28,6 +28,7 @@ class Disk:
         self.snapshot: bytes | None = None
         self.segments: dict[int, bytes] = {}
         self.private: dict[str, str] = {}
+        self.texts: dict[str, str] = {}
 
 
 class SimulatedSnapshots:
@@ -85,6 +86,32 @@ class SimulatedVault:
 
     async def get(self, digest: str) -> str | None:
         return await self._wire.call("vault.get", lambda: self._disk.private.get(digest), OSError)
+
+
+class SimulatedTexts:
+    """The `Texts` port."""
+
+    def __init__(self, disk: Disk, wire: Wire) -> None:
+        self._disk = disk
+        self._wire = wire
+
+    async def keep(self, send_id: str, text: str) -> str:
+        digest = private_digest(send_id + text)
+
+        def keep() -> str:
+            self._disk.texts[digest] = text
+            return digest
+
+        return await self._wire.call("vault.keep_text", keep, OSError)
+
+    async def get(self, digest: str) -> str | None:
+        return await self._wire.call("vault.get_text", lambda: self._disk.texts.get(digest), OSError)
+
+    async def drop(self, digest: str) -> None:
+        await self._wire.call("vault.drop_text", lambda: self._disk.texts.pop(digest, None), OSError)
+
+    async def prune(self, kept: Container[str], before: datetime) -> None:
+        """Nothing is old enough here."""
 
 
 class SimulatedClock:

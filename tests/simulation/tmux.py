@@ -4,7 +4,15 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from handlers.ports import PaneToCreate, SeenPane, SessionExists, TerminalError, TerminalGone, TerminalUnreachable
+from handlers.ports import (
+    PaneNotThere,
+    PaneToCreate,
+    SeenPane,
+    SessionExists,
+    TerminalError,
+    TerminalGone,
+    TerminalUnreachable,
+)
 from tests.simulation.wire import Wire
 
 LOOK_S = 0.5
@@ -39,6 +47,7 @@ class Server:
         self.sessions: dict[str, Session] = {}
         self.running = False
         self.started: list[Callable[[Pane], None]] = []
+        self.typed: list[Callable[[Pane, str], None]] = []
         self._listeners: list[Callable[[], None]] = [changed]
         self._next_pane = 0
         self._next_pid = FIRST_PID
@@ -91,6 +100,17 @@ class Server:
         for session, pane in list(self.panes()):
             if pane.tmux_pane_id == tmux_pane_id and pane.pane_id == pane_id:
                 self.vanish(session, pane)
+
+    def type_in(self, tmux_pane_id: str, pane_id: str, text: str) -> bool:
+        """Whether the program showed it."""
+        for pane in (pane for _, pane in self.panes() if pane.tmux_pane_id == tmux_pane_id):
+            if pane.pane_id == pane_id and not pane.dead:
+                for told in self.typed:
+                    told(pane, text)
+                return True
+        if not self.running:
+            raise TerminalGone("no server running")
+        raise PaneNotThere(f"no living pane {pane_id} at {tmux_pane_id}")
 
     # --- what people and programs do -------------------------------------------------------------------------------
 
@@ -228,6 +248,14 @@ class SimulatedTerminal:
         await self._wire.call(
             "tmux.kill_pane",
             lambda: self._server.kill_pane(tmux_pane_id, pane_id),
+            TerminalUnreachable,
+            detail=f"{tmux_pane_id} {pane_id[-6:]}",
+        )
+
+    async def send_text(self, tmux_pane_id: str, pane_id: str, text: str, *, enter: bool) -> bool:
+        return await self._wire.call(
+            "tmux.send_text",
+            lambda: self._server.type_in(tmux_pane_id, pane_id, text),
             TerminalUnreachable,
             detail=f"{tmux_pane_id} {pane_id[-6:]}",
         )

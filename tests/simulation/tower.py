@@ -12,6 +12,7 @@ from domain.layouts.commands import PaneSweep
 from domain.tower import Tower as State
 from handlers.effects.follow_ups import FollowUps
 from handlers.effects.log_paths import LogPaths
+from handlers.effects.sending import Sending
 from handlers.effects.spawning import Spawning
 from handlers.effects.stages import Stages
 from handlers.effects.sweeping import Sweeping
@@ -25,7 +26,7 @@ from tests.simulation.commands import SimulatedDurableDoor, SimulatedOutcomes
 from tests.simulation.log import SimulatedLog
 from tests.simulation.loop import pause
 from tests.simulation.read_models import SimulatedDatabase
-from tests.simulation.stores import SimulatedIds, SimulatedSnapshots, SimulatedVault
+from tests.simulation.stores import SimulatedIds, SimulatedSnapshots, SimulatedTexts, SimulatedVault
 from tests.simulation.timers import SimulatedTimers
 from tests.simulation.tmux import SimulatedTerminals
 from tests.simulation.wire import Process, Wire
@@ -45,6 +46,7 @@ class Kit(msgspec.Struct, frozen=True):
     writer: Callable[..., Writer] = Writer
     stages: Callable[..., Stages] = Stages
     spawning: Callable[..., Spawning] = Spawning
+    sending: Callable[..., Sending] = Sending
     watching: Callable[..., Watching] = Watching
     sweeping: Callable[..., Sweeping] = Sweeping
     recovery: Callable[..., Recovery] = Recovery
@@ -85,6 +87,7 @@ class Tower:
         self.terminals = terminals = SimulatedTerminals(world.servers, wire)
         self._log = log = kit.log(world.stream, wire, batch=world.read_batch)
         catalogues, vault = world.catalogues, SimulatedVault(world.disk, wire)
+        texts = SimulatedTexts(world.disk, wire)
         stages = kit.stages(
             follow_ups=follow_ups,
             clock=clock,
@@ -93,7 +96,12 @@ class Tower:
             log_paths=LogPaths(folder="logs", bench="bench", known=lambda _: None),
         )
         self.spawning = kit.spawning(
-            terminals=terminals, stages=stages, follow_ups=follow_ups, clock=clock, launch_settle_s=0.5
+            terminals=terminals,
+            stages=stages,
+            sending=kit.sending(terminals=terminals, follow_ups=follow_ups, clock=clock, texts=texts),
+            follow_ups=follow_ups,
+            clock=clock,
+            launch_settle_s=0.5,
         )
         self._watching = kit.watching(terminals=terminals, follow_ups=follow_ups, clock=clock)
         self.writer = kit.writer(
@@ -102,7 +110,7 @@ class Tower:
             log=log,
             inbox=inbox,
             outcomes=SimulatedOutcomes(wire, world.model.check_outcome, world.people.heard),
-            facts=kit.facts(ids=ids, launching=catalogues, terminals=terminals, vault=vault),
+            facts=kit.facts(ids=ids, launching=catalogues, terminals=terminals, vault=vault, texts=texts),
             snapshot_store=SimulatedSnapshots(world.disk, wire),
             clock=clock,
             ids=ids,

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from random import Random
@@ -57,6 +58,7 @@ class World:
         self.servers = {container_id: Server() for container_id in (HOST, BENCH)}
         for server in self.servers.values():
             server.started.append(self._started)
+            server.typed.append(self._typed)
         self.stream = Stream()
         self.queue, self.board = Queue(self.right_clock.now), Board(self.right_clock.now)
         self.taken: set[int] = set()
@@ -70,6 +72,7 @@ class World:
         self.inbox_capacity = random.choice((3, 10_000))
         self.read_batch = random.choice((2, 50, 500))
         self.snapshot_interval = random.choice((3, 10, 10_000))
+        self.texts: Counter[str] = Counter()
         self.shelf = Shelf() if random.random() < 0.25 else None
         self.people = People(self)
         self.towers: list[Tower] = []
@@ -124,6 +127,13 @@ class World:
         if pane.command in ("quits", "fails"):
             exit_code = 0 if pane.command == "quits" else 3
             asyncio.get_running_loop().call_later(self.random.uniform(0, 2), lambda: self.servers_end(pane, exit_code))
+
+    def _typed(self, pane: Pane, text: str) -> None:
+        """Keys that were typed cannot be taken back: each text at most once, and into the pane it is for."""
+        self.texts[text] += 1
+        self.model.expect(self.texts[text] == 1, f"{text!r} is typed {self.texts[text]} times")
+        wanted = {self.model.text_of(send.send_id) for send in self.model.tower.sends.open.values() if send.begun}
+        self.model.expect((pane.pane_id, text) in wanted, f"{text!r} is typed into {pane.pane_id}, and nobody asked")
 
     def servers_end(self, pane: Pane, exit_code: int) -> None:
         for server in self.servers.values():

@@ -46,6 +46,7 @@ PAUSES = (
     "adapters/nats/pulling.py",  # before a broker that refused is asked again
     "adapters/nats/store_lock.py",  # the kernel tells nobody when a file lock becomes free
     "adapters/system.py",  # the sleep of the Clock port
+    "adapters/tmux/pasting.py",  # tmux tells of new output only to whom takes all of it
     "tests/bench/",
     "tests/waiting.py",
 )

@@ -45,6 +45,7 @@ def facts(
     templates: Mapping[str, Template] = TEMPLATES,
     profiles: Mapping[str, str] = PROFILES,
     working_dir_digest: str | None = None,
+    text_digest: str | None = None,
 ) -> Facts:
     """`after` is counted from AT; `sessions` and `panes` are those that tmux shows, None when it could not be asked."""
     return Facts(
@@ -55,6 +56,7 @@ def facts(
         tmux_sessions=None if sessions is None else frozenset(sessions),
         tmux_panes=None if panes is None else tuple(panes),
         working_dir_digest=working_dir_digest,
+        text_digest=text_digest,
     )
 
 

@@ -8,6 +8,7 @@ from domain.layouts import commands as c
 from domain.messages import HOST, POLICY, TOWER, Event, Request
 from domain.node import NodeClaim, NodeClaimed, NodeRecordForeign
 from domain.registration import RequestType
+from domain.sends import PaneRecordSendBegun, PaneRecordSendFailed, PaneRecordTextSent, PaneSend
 from tests.unit.builders import (
     BENCH,
     OTHER_BENCH,
@@ -72,6 +73,7 @@ class TestABenchPeer:
             c.LayoutRestore(layout_id=theirs),
             c.PaneRemove(pane_id=f"{theirs}-m1"),
             recreate(f"{theirs}-m1"),
+            PaneSend(pane_id=f"{theirs}-m1", text="hello"),
             recreate(f"{theirs}-m1", key="k"),
         ]
         for request in asked:
@@ -100,6 +102,9 @@ INTERNAL: dict[str, Request] = {
     "pane.record_exited": c.PaneRecordExited(pane_id="OWN-m1"),
     "pane.record_vanished": c.PaneRecordVanished(pane_id="OWN-m1"),
     "pane.record_cleanup_failed": c.PaneRecordCleanupFailed(pane_id="OWN-m1", reason="r"),
+    "pane.record_send_begun": PaneRecordSendBegun(pane_id="OWN-m1", send_id="s"),
+    "pane.record_text_sent": PaneRecordTextSent(pane_id="OWN-m1", send_id="s", seen=True),
+    "pane.record_send_failed": PaneRecordSendFailed(pane_id="OWN-m1", send_id="s", reason="refused"),
     "pane.sweep": c.PaneSweep(),
     "container.recover": c.ContainerRecover(container_id=BENCH, present_pane_ids=()),
     "node.claim": CLAIM,
@@ -124,6 +129,7 @@ def test_no_door_takes_the_towers_own_requests() -> None:
         "pane.remove",
         "pane.recreate",
         "pane.promote",
+        "pane.send",
     }
 
 
