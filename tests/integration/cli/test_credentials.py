@@ -10,6 +10,7 @@ from nats import errors
 from nats.aio.client import Client
 
 from adapters.nats.connection import BrokerProblem, connect
+from adapters.system import SystemIds
 from tests.integration.cli.conftest import Desk, agenttower
 from tests.waiting import eventually
 
@@ -47,6 +48,21 @@ async def test_a_container_speaks_to_the_tower_at_once_and_nobody_is_disconnecte
     assert answer["error"]["code"] == "validation_failed"
     with pytest.raises((errors.TimeoutError, errors.NoRespondersError)):
         await client.request(f"tower.req.local.{OTHER}.pane.remove", b"{}", timeout=0.3)
+    command = {
+        "id": SystemIds().uuid7(),
+        "data": {"container_id": OTHER, "template_name": "1m+2s", "tmux_session_name": "theirs"},
+        "origin": "host",
+        "actor": "host",
+    }
+    spoofed = await client.request(
+        f"tower.req.local.{CONTAINER}.layout.create", json.dumps(command).encode(), timeout=30
+    )
+    assert json.loads(spoofed.data)["error"]["code"] == "validation_failed"
+    del command["origin"], command["actor"]
+    theirs = await client.request(
+        f"tower.req.local.{CONTAINER}.layout.create", json.dumps(command).encode(), timeout=30
+    )
+    assert (json.loads(theirs.data)["error"]["code"], json.loads(theirs.data)["error"]["details"]) == ("host_only", {})
     desk.ok("credentials", "issue", "--container", "e" * 64, "--out", str(tmp_path / "another.json"))
     desk.ok("credentials", "revoke", "--container", "e" * 64)
     await operator.flush()

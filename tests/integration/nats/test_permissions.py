@@ -157,11 +157,15 @@ async def test_a_container_sees_and_touches_its_own_only(container: Permissions)
         f"_INBOX.{CONTAINER}.x",
         "$JS.API.INFO",
         "$JS.API.STREAM.INFO.TOWER_EVENTS_local",
+        "$SYS.REQ.SERVER.PING",
+        "tower.ctl.local.ping",
     ):
         assert not await container.may_publish(subject)
     assert await container.may_subscribe(f"_INBOX.{CONTAINER}.>", f"_INBOX.{CONTAINER}.x")
     assert await container.may_subscribe(f"tower.out.local.{CONTAINER}.>", f"tower.out.local.{CONTAINER}.id")
     for subject, example in (
+        (">", "tower.evt.local.pane.a.created"),
+        ("$SYS.>", "$SYS.ACCOUNT.x"),
         ("_INBOX.>", "_INBOX.x"),
         (f"_INBOX.{OTHER}.>", f"_INBOX.{OTHER}.x"),
         (f"tower.out.local.{OTHER}.>", f"tower.out.local.{OTHER}.id"),
