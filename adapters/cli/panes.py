@@ -89,19 +89,44 @@ def list_(
     limit: Annotated[int, typer.Option(min=1, help="Rows at most.")] = 50,
     as_json: Json = False,
 ) -> None:
-    """List panes: first those that are creating, degraded or ready, last the removed ones."""
+    """List panes: first those that are creating, degraded or ready, last the removed ones; then adopted ones, unless
+    a layout or a state is asked for. (In JSON they stand apart, as `adopted`.)"""
     layout_id = references.layout_id(cli.queries, layout) if layout else None
     container_id = references.container_id(cli.queries, container) if container else None
     query = {"state": state, "layout_id": layout_id, "container_id": container_id}
     page = output.page(cli.queries, "/v1/panes", limit=limit, **query)
+    whole = state is None and layout is None and not page["next_cursor"]
+    adopted = _adopted(cli, container_id, limit) if whole else []
     if as_json:
-        output.say_json(page)
+        output.say_json({**page, "adopted": adopted})
         return
-    if not page["items"]:
+    if not page["items"] and not adopted:
         output.say("No panes. `agenttower layout create --template 1m+2s --session-name demo` makes some.")
         return
-    output.table(PANE_COLUMNS, [pane_cells(pane) for pane in page["items"]], wide=("RUNS", "AT"))
+    rows = [(*pane_cells(pane), pane["origin"]) for pane in page["items"]]
+    rows += [(*_adopted_cells(agent), agent["origin"]) for agent in adopted]
+    output.table((*PANE_COLUMNS, "ORIGIN"), rows, wide=("RUNS", "AT"))
     output.more(page)
+
+
+def _adopted(cli: Cli, container_id: str | None, limit: int) -> list[Row]:
+    """The operator's own panes that are agents: nothing but their place and that they are there is known of them."""
+    query = {"origin": "adopted", "state": "running", "container_id": container_id}
+    return list(cli.queries.items("/v1/agents", most=limit, **query))
+
+
+def _adopted_cells(agent: Row) -> tuple[Any, ...]:
+    """One row of `PANE_COLUMNS`."""
+    return (
+        output.short(agent["id"]),
+        agent["label"],
+        agent["role"] or "-",
+        output.state(agent["state"]),
+        "-",
+        "-",
+        agent["tmux_pane_id"],
+        agent["pid"],
+    )
 
 
 def show(cli: Cli, pane: PaneReference, as_json: Json = False) -> None:

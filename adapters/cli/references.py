@@ -46,6 +46,7 @@ def pane(queries: Queries, reference: str) -> Row:
     if not found:
         found = _by_label(queries, rows, reference)
     if not found:
+        _refuse_adopted(queries, reference)
         raise Failure(
             f"no pane has an id that begins or ends with {reference!r}, nor that label",
             "`agenttower pane list` shows the panes there are",
@@ -77,6 +78,20 @@ def container_id(queries: Queries, reference: str) -> str:
         code="container_not_found",
         details={"container_id": reference},
     )
+
+
+def _refuse_adopted(queries: Queries, reference: str) -> None:
+    """Whoever names an adopted agent learns why nothing is done with it."""
+    rows = list(queries.items("/v1/agents", origin="adopted"))
+    found = _by_id(rows, reference) or [row for row in rows if row["label"] == reference and row["state"] != "gone"]
+    if found:
+        agent_id = found[0]["id"]
+        raise Failure(
+            f"{reference} was adopted (agent {agent_id}): the tower looks at its pane and does not touch it",
+            f"it is yours: tmux pane {found[0]['tmux_pane_id']}",
+            code="managed_pane_protected_adopted",
+            details={"agent_id": agent_id, "is_adopted": True},
+        )
 
 
 def _by_id(rows: Sequence[Row], reference: str) -> list[Row]:

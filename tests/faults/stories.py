@@ -49,6 +49,14 @@ async def ready(driver: Driver) -> list[str]:
     return panes
 
 
+async def adopted(driver: Driver) -> None:
+    """A pane of the operator's own, and the command that makes an agent of it."""
+    name = f"own{len(driver.book.sent)}"
+    made = await asyncio.to_thread(driver.child.tmux, "new-session", "-d", "-P", "-F", "#{pane_id}", "-s", name)
+    data = {"container_id": "host", "tmux_pane_id": made.strip(), "label": name}
+    await driver.ask("agent", "adopt", data)
+
+
 async def state_of(driver: Driver) -> Tower:
     return await driver.or_died(driver.state())
 
@@ -72,7 +80,8 @@ async def a_life(child: Child, book: Book) -> None:
 
 
 class Life(Story):
-    """Created through both doors, asked again, broken, removed, recreated, removed as a whole; then a clean stop."""
+    """Created through both doors, asked again, broken, removed, recreated, removed as a whole, with an adopted agent
+    beside; then a clean stop."""
 
     async def tell(self, driver: Driver) -> None:
         first = await create(driver, working_dir=str(driver.child.home))
@@ -81,6 +90,7 @@ class Life(Story):
         second_sent = driver.book.sent[-1]
         await driver.or_died(at_rest(driver))
         await driver.or_died(driver.again(first_sent))
+        await adopted(driver)
         if first:
             await driver.or_died(_killed_process(driver, first[1]))
             await driver.ask("pane", "remove", {"pane_id": first[0]}, door="durable")
