@@ -204,11 +204,14 @@ class Terminal(Protocol):
         """Split further panes into a living session, dressed as in `create_session`. `TerminalError` if it is gone."""
         ...
 
-    async def attach_log(self, tmux_pane_id: str, log_path: str) -> None:
-        """Pipe the pane's output to the end of `log_path`, if it is not piped already."""
+    async def attach_log(self, tmux_pane_id: str, pane_id: str, log_path: str) -> None:
+        """Pipe the pane's output to the end of `log_path`, if it is not piped already. `TerminalError` if no pane of
+        that id carries our `pane_id`: after its server ended another one may bear the number."""
         ...
 
-    async def set_title(self, tmux_pane_id: str, title: str) -> None: ...
+    async def set_title(self, tmux_pane_id: str, pane_id: str, title: str) -> None:
+        """`TerminalError` as in `attach_log`."""
+        ...
 
     async def kill_pane(self, tmux_pane_id: str, pane_id: str) -> None:
         """Kill the pane if it still carries our `pane_id`; one already gone, with its server or alone, is success."""

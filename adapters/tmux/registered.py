@@ -38,11 +38,11 @@ class RegisteredTerminal:
     async def add_panes(self, session_name: str, panes: Sequence[PaneToCreate]) -> Sequence[SeenPane]:
         return await self._now().add_panes(session_name, panes)
 
-    async def attach_log(self, tmux_pane_id: str, log_path: str) -> None:
-        await self._now().attach_log(tmux_pane_id, log_path)
+    async def attach_log(self, tmux_pane_id: str, pane_id: str, log_path: str) -> None:
+        await self._now().attach_log(tmux_pane_id, pane_id, log_path)
 
-    async def set_title(self, tmux_pane_id: str, title: str) -> None:
-        await self._now().set_title(tmux_pane_id, title)
+    async def set_title(self, tmux_pane_id: str, pane_id: str, title: str) -> None:
+        await self._now().set_title(tmux_pane_id, pane_id, title)
 
     async def kill_pane(self, tmux_pane_id: str, pane_id: str) -> None:
         await self._now().kill_pane(tmux_pane_id, pane_id)

@@ -133,15 +133,17 @@ def unmake(targets: Sequence[str]) -> list[Command]:
     return commands
 
 
-def attach_log(tmux_pane_id: str, log_path: str) -> list[Command]:
-    """Atomic: `pipe-pane` would close a pipe that is there, with `-o` as well. Refused when the pane is gone."""
+def attach_log(tmux_pane_id: str, pane_id: str, log_path: str) -> list[Command]:
+    """Atomic: `pipe-pane` would close a pipe that is there, with `-o` as well. Refused when the pane is not ours."""
     target = pane_target(tmux_pane_id)
     pipe = [["set-option", "-p", "-t", target, _LOG_OPTION, log_command(log_path)], _pipe(target)]
-    return [["if-shell", "-F", "-t", target, "#{?pane_pipe,0,1}", sequence(pipe)]]
+    return [_if_ours(target, pane_id, [["if-shell", "-F", "-t", target, "#{?pane_pipe,0,1}", sequence(pipe)]])]
 
 
-def set_title(tmux_pane_id: str, title: str) -> list[Command]:
-    return _title(pane_target(tmux_pane_id), title)
+def set_title(tmux_pane_id: str, pane_id: str, title: str) -> list[Command]:
+    """Refused when the pane is not ours."""
+    target = pane_target(tmux_pane_id)
+    return [_if_ours(target, pane_id, _title(target, title))]
 
 
 def kill_pane(tmux_pane_id: str, pane_id: str) -> list[Command]:
@@ -214,6 +216,12 @@ def _process(start: Start) -> list[str]:
     if plain and "=" not in pane.argv[0]:
         return [*words, "--", "/usr/bin/env", *pane.argv]
     return [*words, "--", "/bin/sh", "-c", 'cd -- "$0" && exec "$@"', directory or ".", *pane.argv]
+
+
+def _if_ours(target: str, pane_id: str, commands: Sequence[Command]) -> Command:
+    """The commands, or an error unless the pane carries our id. (An error in a branch does not end the line.)"""
+    refused = sequence([["list-panes", "-t", f"=no pane {pane_id} at {target}"]])
+    return ["if-shell", "-F", "-t", target, is_ours(target, pane_id), sequence(commands), refused]
 
 
 def is_ours(target: str, pane_id: str) -> str:

@@ -65,15 +65,15 @@ class TmuxTerminal:
         commands = sequences.add_panes(session_name, window, dressed, listing)
         return await self._make(commands, panes, listing, start_server=False)
 
-    async def attach_log(self, tmux_pane_id: str, log_path: str) -> None:
+    async def attach_log(self, tmux_pane_id: str, pane_id: str, log_path: str) -> None:
         try:
             await asyncio.to_thread(make_logs, self.address, log_path)
         except (OSError, ValueError) as error:
             raise TerminalError(f"the log cannot be written: {error}") from error
-        await self._link.run(sequences.attach_log(tmux_pane_id, log_path), repeatable=True)
+        await self._link.run(sequences.attach_log(tmux_pane_id, pane_id, log_path), repeatable=True)
 
-    async def set_title(self, tmux_pane_id: str, title: str) -> None:
-        await self._link.run(sequences.set_title(tmux_pane_id, title), repeatable=True)
+    async def set_title(self, tmux_pane_id: str, pane_id: str, title: str) -> None:
+        await self._link.run(sequences.set_title(tmux_pane_id, pane_id, title), repeatable=True)
 
     async def kill_pane(self, tmux_pane_id: str, pane_id: str) -> None:
         held = None

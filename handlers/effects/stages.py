@@ -183,8 +183,8 @@ class Stages:
 
         async def attach() -> None:
             if not seen.piped and not seen.dead:
-                await terminal.attach_log(seen.tmux_pane_id, path.written)
-            await terminal.set_title(seen.tmux_pane_id, pane.label)
+                await terminal.attach_log(seen.tmux_pane_id, pane_id, path.written)
+            await terminal.set_title(seen.tmux_pane_id, pane_id, pane.label)
 
         try:
             await with_retries(attach, self._clock)

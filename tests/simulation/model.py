@@ -6,6 +6,8 @@ from typing import Any
 import msgspec
 
 from domain import catalogue, tower
+from domain.agents import commands as ac
+from domain.agents import events as ae
 from domain.envelope import Recorded, Stored
 from domain.errors import UNRECORDED
 from domain.layouts import commands as c
@@ -167,6 +169,14 @@ class Model:
                 fits = (sending.pane_id, sending.bytes_) == (request.pane_id, len(request.text))
             case CommandRejected():
                 fits = True
+            case _ if isinstance(request, ac.AgentAdopt) and isinstance(events[-1], ae.AgentAdopted):
+                adopted = events[-1]
+                fits = (adopted.container_id, adopted.tmux_pane_id, adopted.label) == (
+                    (request.container_id, request.tmux_pane_id, request.label)
+                )
+            case _ if isinstance(request, ac.AgentReport) and isinstance(events[-1], ae.AgentReported):
+                told = events[-1]
+                fits = (told.pane_id, told.agent_session) == (request.pane_id, request.agent_session)
             case _:
                 fits = key not in self.asked
         self.expect(fits, f"command {key} asked {self.asked.get(key)}, and recorded {events[0]}")
@@ -242,6 +252,11 @@ class Model:
                 done = all(pane.state is PaneState.REMOVED for pane in layouts.panes_of(request.layout_id))
             case c.LayoutCreate():
                 done = (request.container_id, "create", request.idempotency_key) in layouts.idempotency
+            case ac.AgentAdopt():
+                done = (request.container_id, request.tmux_pane_id) in state.agents.places
+            case ac.AgentReport():
+                agent = state.agents.known[layouts.panes[request.pane_id].agent_id or ""]
+                done = agent.agent_session == request.agent_session
             case c.PaneRecreate():
                 container_id = layouts.panes[request.predecessor_pane_id].container_id
                 done = (container_id, "recreate", request.idempotency_key) in layouts.idempotency

@@ -1,7 +1,7 @@
 """Operators and peers: they ask through both doors, hear or miss the answer, and ask again with the same id."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -128,6 +128,8 @@ class People:
         """A command that may or may not fit what stands."""
         random, layouts = self._random, self._world.model.layouts
         panes, standing = list(layouts.panes.values()), list(layouts.layouts)
+        if random.random() < 0.12:
+            return self._of_agents(panes)
         choice = random.random()
         if choice < 0.25 or not panes:
             return "layout.create", self._creation()
@@ -146,6 +148,17 @@ class People:
                 data["launch_command_override"] = random.choice(("other", "quits", "missing"))
             return "pane.recreate", data
         return "pane.promote", {}
+
+    def _of_agents(self, panes: Sequence[Pane]) -> tuple[str, dict[str, Any]]:
+        random = self._random
+        if panes and random.random() < 0.4:
+            pane_id = random.choice(sorted(panes, key=_pane_id)).pane_id
+            return "agent.report", {"pane_id": pane_id, "agent_session": f"session-{random.randrange(3)}"}
+        container_id = random.choice(CONTAINERS)
+        server = self._world.servers.get(container_id)
+        places = [pane.tmux_pane_id for _, pane in server.panes()] if server is not None else []
+        adopting = {"container_id": container_id, "tmux_pane_id": random.choice((*places, "%99"))}
+        return "agent.adopt", {**adopting, "label": random.choice(("m1", "s1", "mine", "yours"))}
 
     def _creation(self) -> dict[str, Any]:
         random = self._random

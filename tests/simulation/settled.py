@@ -87,6 +87,7 @@ def unsettled(world: "World") -> list[str]:
     ]
     for container_id in world.servers:
         lines += _compare(world, container_id)
+        lines += _compare_adopted(world, container_id)
     return lines
 
 
@@ -112,6 +113,17 @@ def _compare(world: "World", container_id: str) -> list[str]:
         if pane.state is PaneState.READY and (seen.dead or not seen.piped or seen.title != pane.label):
             lines.append(f"pane {pane.pane_id} is ready, but in tmux {seen}")
     return lines
+
+
+def _compare_adopted(world: "World", container_id: str) -> list[str]:
+    """An adopted agent is there, or gone, and said to be so."""
+    there = {(pane.tmux_pane_id, pane.pid) for _, pane in world.servers[container_id].panes() if not pane.dead}
+    every = (agent for agent in world.model.tower.agents.known.values() if agent.container_id == container_id)
+    return [
+        f"agent {agent.agent_id} is {'gone' if agent.gone else 'there'}, tmux says otherwise"
+        for agent in every
+        if agent.gone == ((agent.tmux_pane_id, agent.pid) in there)
+    ]
 
 
 def check_memory(world: "World") -> None:

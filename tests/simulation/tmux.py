@@ -88,12 +88,12 @@ class Server:
             raise TerminalError(f"can't find session: {name}")
         return self._split(tmux_name(name), panes)
 
-    def attach_log(self, tmux_pane_id: str) -> None:
-        self._find(tmux_pane_id).piped = True
+    def attach_log(self, tmux_pane_id: str, pane_id: str) -> None:
+        self._find(tmux_pane_id, pane_id).piped = True
         self._tell()
 
-    def set_title(self, tmux_pane_id: str, title: str) -> None:
-        self._find(tmux_pane_id).title = title
+    def set_title(self, tmux_pane_id: str, pane_id: str, title: str) -> None:
+        self._find(tmux_pane_id, pane_id).title = title
         self._tell()
 
     def kill_pane(self, tmux_pane_id: str, pane_id: str) -> None:
@@ -162,13 +162,13 @@ class Server:
         self._next_pid += 1
         return pane
 
-    def _find(self, tmux_pane_id: str) -> Pane:
+    def _find(self, tmux_pane_id: str, pane_id: str) -> Pane:
         if not self.running:
             raise TerminalGone("no server running")
         for _, pane in self.panes():
-            if pane.tmux_pane_id == tmux_pane_id:
+            if (pane.tmux_pane_id, pane.pane_id) == (tmux_pane_id, pane_id):
                 return pane
-        raise TerminalError(f"can't find pane: {tmux_pane_id}")
+        raise TerminalError(f"no pane {pane_id} at {tmux_pane_id}")
 
     def _tell(self) -> None:
         for listener in self._listeners:
@@ -231,15 +231,18 @@ class SimulatedTerminal:
             detail=f"{session_name} {_ids(panes)}",
         )
 
-    async def attach_log(self, tmux_pane_id: str, log_path: str) -> None:
+    async def attach_log(self, tmux_pane_id: str, pane_id: str, log_path: str) -> None:
         await self._wire.call(
-            "tmux.attach_log", lambda: self._server.attach_log(tmux_pane_id), TerminalUnreachable, detail=tmux_pane_id
+            "tmux.attach_log",
+            lambda: self._server.attach_log(tmux_pane_id, pane_id),
+            TerminalUnreachable,
+            detail=tmux_pane_id,
         )
 
-    async def set_title(self, tmux_pane_id: str, title: str) -> None:
+    async def set_title(self, tmux_pane_id: str, pane_id: str, title: str) -> None:
         await self._wire.call(
             "tmux.set_title",
-            lambda: self._server.set_title(tmux_pane_id, title),
+            lambda: self._server.set_title(tmux_pane_id, pane_id, title),
             TerminalUnreachable,
             detail=f"{tmux_pane_id} {title}",
         )

@@ -169,7 +169,7 @@ async def test_nothing_runs_before_the_first_session(server: Server, terminal: T
 async def test_titles_are_text(server: Server, terminal: TmuxTerminal, title: str):
     made = await terminal.create_session("titles", [server.pane("p1", title=title), server.pane("p2", title=title)])
     assert [pane.title for pane in made] == [title, title]
-    await terminal.set_title(made[0].tmux_pane_id, title + "!")
+    await terminal.set_title(made[0].tmux_pane_id, "p1", title + "!")
     assert [pane.title for pane in await terminal.panes()] == [title + "!", title]
 
 
@@ -280,21 +280,21 @@ async def test_a_log_that_cannot_be_written_costs_no_pane(server: Server, termin
     assert not made.dead
     assert not made.piped
     with pytest.raises(TerminalError, match="log cannot be written"):
-        await terminal.attach_log(made.tmux_pane_id, str(impossible))
+        await terminal.attach_log(made.tmux_pane_id, "p1", str(impossible))
 
 
 async def test_attaching_a_log_keeps_one_that_is_attached(server: Server, terminal: TmuxTerminal, short_tmp: Path):
     pane = server.pane("p1", "sh", "-c", "read line; echo got $line; read line; echo got $line; sleep 1000")
     (made,) = await terminal.create_session("logs", [pane])
     elsewhere = short_tmp / "elsewhere.log"
-    await terminal.attach_log(made.tmux_pane_id, str(elsewhere))
+    await terminal.attach_log(made.tmux_pane_id, "p1", str(elsewhere))
     server.tmux("send-keys", "-t", made.tmux_pane_id, "one", "Enter")
     await eventually(lambda: "got one" in server.log("p1").read_text())
     assert elsewhere.read_text() == ""
 
     server.tmux("pipe-pane", "-t", made.tmux_pane_id)
     assert [pane.piped for pane in await terminal.panes()] == [False]
-    await terminal.attach_log(made.tmux_pane_id, str(elsewhere))
+    await terminal.attach_log(made.tmux_pane_id, "p1", str(elsewhere))
     assert [pane.piped for pane in await terminal.panes()] == [True]
     server.tmux("send-keys", "-t", made.tmux_pane_id, "two", "Enter")
     await eventually(lambda: "got two" in elsewhere.read_text())
@@ -304,9 +304,9 @@ async def test_attaching_a_log_keeps_one_that_is_attached(server: Server, termin
 async def test_what_is_done_to_a_pane_that_is_gone(server: Server, terminal: TmuxTerminal, short_tmp: Path):
     await terminal.create_session("one", [server.pane("p1")])
     with pytest.raises(TerminalError):
-        await terminal.set_title("%99", "x")
+        await terminal.set_title("%99", "p", "x")
     with pytest.raises(TerminalError):
-        await terminal.attach_log("%99", str(short_tmp / "x.log"))
+        await terminal.attach_log("%99", "p", str(short_tmp / "x.log"))
     await terminal.kill_pane("%99", "p1")
     assert len(await terminal.panes()) == 1
 

@@ -181,7 +181,7 @@ async def test_a_server_that_ends_every_control_client_is_served_by_single_proce
         with pytest.raises(SessionExists):
             await terminal.create_session("single", [server.pane("p9")])
         with pytest.raises(TerminalError, match="%99"):
-            await terminal.set_title("%99", "x")
+            await terminal.set_title("%99", "p", "x")
         await terminal.kill_pane(made[0].tmux_pane_id, "p0")
         assert [pane.pane_id for pane in await terminal.panes()] == ["p1", "p2"]
         os.kill(made[1].pid, signal.SIGKILL)
