@@ -8,9 +8,13 @@ import msgspec
 
 from domain.layouts.commands import LayoutCreate
 from domain.layouts.state import Layout, Layouts, Pane
+from domain.messages import Request
 from domain.sends import Send, SendFailure
+from domain.tower import Tower
 from handlers import writer
 from handlers.batch import Batch
+from handlers.effects.follow_ups import FollowUps
+from handlers.effects.restarting import Restarting
 from handlers.effects.sending import Sending
 from handlers.effects.stages import Stages, seen_panes
 from handlers.effects.sweeping import Sweeping
@@ -131,6 +135,29 @@ class _ReadFailed(SimulatedDurableDoor):
             return min(after + 1, self._queue.last)
 
 
+class _Forgets(Restarting):
+    """Does not take up what was to be restarted when the tower before it died."""
+
+    def start(self, state: Tower) -> None:
+        self._state = state
+
+
+class _Halves(FollowUps):
+    """Loses the first of the two commands of a restart."""
+
+    def send(self, subject_id: str, step: str, request: Request, **options: Any) -> None:
+        if step != "restart:remove":
+            super().send(subject_id, step, request, **options)
+
+
+class _RecreatesOnly(Restarting):
+    """Recreates what still stands."""
+
+    def __init__(self, **parts: Any) -> None:
+        parts["follow_ups"] = _Halves(parts["follow_ups"]._inbox)
+        super().__init__(**parts)
+
+
 class _ScheduleFailed(Sweeping):
     """timers: takes a schedule without an answer for one that is not there, and does without."""
 
@@ -187,6 +214,8 @@ BUGS: Mapping[str, Bug] = {
     "tmux: lost answer": Bug(Kit(stages=_MadeFailed), "tmux has pane .* times"),
     "texts: lost answer": Bug(Kit(sending=_TypesAgain), "typed .* times"),
     "timers: lost answer": Bug(Kit(sweeping=_ScheduleFailed), "the sweep"),
+    "restarts forgotten": Bug(Kit(restarting=_Forgets), "has failed and is not restarted"),
+    "restarts without their removal": Bug(Kit(restarting=_RecreatesOnly), "has failed and is not restarted"),
     "vault: lost answer": Bug(Kit(facts=_KeepFailed), "and recorded LayoutCreated"),
     "database: lost answer": Bug(Kit(projector=_WriteFailed), "read model .* is stopped"),
     "snapshots: lost answer": Bug(Kit(writer=_SaveFailed), "is recorded twice"),

@@ -12,8 +12,10 @@ from domain.envelope import Recorded, Stored
 from domain.errors import UNRECORDED
 from domain.layouts import commands as c
 from domain.layouts import events as e
+from domain.layouts.recreating import lost_panes
+from domain.layouts.restarts import MOST_IN_WINDOW
 from domain.layouts.state import CAPACITY, TRANSITIONS, Layouts, PaneState, aggregate
-from domain.messages import Request
+from domain.messages import POLICY, Request
 from domain.node import CommandRejected
 from domain.sends import PaneSend, PaneSendRequested
 from domain.tower import Tower
@@ -68,6 +70,7 @@ class Model:
                 raise
             self._check_sequence(record)
             self._check_transition(record, self.layouts)
+            self._check_restart(record, self.layouts)
             self.ledgers.append(ledger)
             self.records.append(record)
         self._check_once(self.records[before:])
@@ -94,6 +97,15 @@ class Model:
                 pane.state is event.from_ and (event.from_, event.to, event.failed_stage) in TRANSITIONS,
                 f"position {record.position}: pane {event.pane_id} is {pane.state}, and moves {event}",
             )
+
+    def _check_restart(self, record: Recorded, before: Layouts) -> None:
+        """The policy makes anew what it was to make anew, once, and not too often."""
+        event = record.event
+        if isinstance(event, e.PaneRestartScheduled):
+            self.expect(len(event.earlier) < MOST_IN_WINDOW, f"position {record.position}: restarted too often {event}")
+        if isinstance(event, e.PaneRecreated):
+            by_policy, due = record.envelope.actor == POLICY, before.panes[event.predecessor_id].restart_open
+            self.expect(by_policy == due, f"position {record.position}: recreated by policy {by_policy}, due {due}")
 
     def _check_once(self, records: Sequence[Recorded]) -> None:
         """A command's events are all recorded by one append, next to each other."""
@@ -167,6 +179,14 @@ class Model:
                 fits = changed.layout_id == request.layout_id
             case PaneSendRequested() as sending if isinstance(request, PaneSend):
                 fits = (sending.pane_id, sending.bytes_) == (request.pane_id, len(request.text))
+            case e.LayoutRestored() as restored if isinstance(request, c.LayoutRestore):
+                fits = restored.layout_id == request.layout_id
+            case e.PaneRestartCancelled() as cancelled if isinstance(request, c.PaneRemove):
+                fits = cancelled.pane_id == request.pane_id
+            case e.PaneRestartCancelled() as cancelled if isinstance(request, c.PaneRecreate):
+                fits = cancelled.pane_id == request.predecessor_pane_id
+            case e.PaneRestartCancelled() as cancelled if isinstance(request, c.LayoutRemove):
+                fits = cancelled.layout_id == request.layout_id
             case CommandRejected():
                 fits = True
             case _ if isinstance(request, ac.AgentAdopt) and isinstance(events[-1], ae.AgentAdopted):
@@ -250,6 +270,8 @@ class Model:
                 done = layouts.panes[request.pane_id].state is PaneState.REMOVED
             case c.LayoutRemove():
                 done = all(pane.state is PaneState.REMOVED for pane in layouts.panes_of(request.layout_id))
+            case c.LayoutRestore():
+                done = not lost_panes(request.layout_id, layouts)
             case c.LayoutCreate():
                 done = (request.container_id, "create", request.idempotency_key) in layouts.idempotency
             case ac.AgentAdopt():

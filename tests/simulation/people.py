@@ -22,7 +22,7 @@ BENCH = "c" * 64
 
 ORIGINS = (*("host",) * 6, *(BENCH,) * 2, "d" * 64)
 CONTAINERS = (*("host",) * 5, *(BENCH,) * 3, "e" * 64)
-TEMPLATES = (*("1m+2s",) * 4, "2m+2s", "2m+2s", "solo", "fixed", "unknown")
+TEMPLATES = (*("1m+2s",) * 4, "2m+2s", "2m+2s", "solo", "fixed", "guarded", "guarded", "unknown")
 SESSIONS = ("a", "b", "c.d", "e", "f", "g")
 KEYS = (None, None, None, "k1", "k2", "k3")
 GARBAGE = (b"", b"[]", b'{"id":1}', b"\xff\xfe", b'{"id":"%s","data":{"more":1}}', b'{"id":"%s","data":[]}')
@@ -135,6 +135,8 @@ class People:
             return "layout.create", self._creation()
         if choice < 0.32:
             return "layout.remove", {"layout_id": random.choice([*sorted(standing), "nobody"])}
+        if choice < 0.4:
+            return "layout.restore", {"layout_id": random.choice([*sorted(standing), "nobody"])}
         pane = random.choice(sorted(panes, key=_pane_id))
         if choice < 0.6:
             return "pane.remove", {"pane_id": pane.pane_id}
@@ -177,6 +179,8 @@ class People:
             data["working_dir"] = f"/srv/{random.randrange(3)}"
         if template in ("1m+2s", "2m+2s") and random.random() < 0.3:
             data["launch_command_overrides"] = {"slave:s1": random.choice(("other", "quits", "fails", "missing"))}
+        if template == "guarded" and random.random() < 0.6:
+            data["launch_command_overrides"] = {random.choice(("master:g1", "slave:guard")): "fails"}
         return data
 
     async def _send(self, wanted: Wanted) -> None:

@@ -3,7 +3,11 @@
 import asyncio
 from typing import TYPE_CHECKING
 
-from domain.layouts.state import PaneState
+from domain.layouts.restarts import ON_FAILURE
+from domain.layouts.state import Pane, PaneState, Stage
+from domain.messages import POLICY
+from domain.node import CommandRejected
+from handlers.effects.follow_ups import follow_up_id
 from tests.simulation.loop import pause
 from tests.simulation.read_models import differences
 
@@ -77,6 +81,7 @@ def unsettled(world: "World") -> list[str]:
         if pane.state is PaneState.CREATING
     ]
     lines += [f"text {send.send_id} has no end" for send in world.model.tower.sends.open.values()]
+    lines += [f"pane {pane.pane_id} has failed and is not restarted: {pane}" for pane in unrestarted(world)]
     head = len(world.stream.entries)
     lines += [
         f"read model {status.name} is {status.state(head - status.position)} at {status.position} of {head}"
@@ -89,6 +94,29 @@ def unsettled(world: "World") -> list[str]:
         lines += _compare(world, container_id)
         lines += _compare_adopted(world, container_id)
     return lines
+
+
+def unrestarted(world: "World") -> list[Pane]:
+    """Panes with a restart policy that have failed and neither have a successor nor rest for a reason that is said."""
+    return [
+        pane
+        for layout in world.model.layouts.layouts.values()
+        for pane in world.model.layouts.present_panes(layout.layout_id)
+        if pane.restart == ON_FAILURE and pane.restart_given_up is None and _failed(pane) and not _refused(world, pane)
+    ]
+
+
+def _failed(pane: Pane) -> bool:
+    if pane.failed_stage is Stage.PROCESS_EXITED:
+        return pane.exit_code != 0
+    return pane.restart_open or pane.failed_stage is Stage.PANE_VANISHED
+
+
+def _refused(world: "World", pane: Pane) -> bool:
+    """The log says that the policy tried, and why it was refused."""
+    tried = (follow_up_id(pane.pane_id, f"restart:{half}") for half in ("remove", "recreate"))
+    recorded = (record for each in tried for record in world.model.by_command.get((POLICY, each), ()))
+    return any(isinstance(record.event, CommandRejected) for record in recorded)
 
 
 def _compare(world: "World", container_id: str) -> list[str]:

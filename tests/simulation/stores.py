@@ -147,7 +147,14 @@ class Catalogues:
     def __init__(self) -> None:
         solo = Template(name="solo", panes=(PaneSlot(role="master", capability="any", label="solo{n}"),))
         fixed = Template(name="fixed", panes=(PaneSlot(role="master", capability="any", label="captain"),))
-        self.templates: dict[str, Template] = {**BUILT_IN, "solo": solo, "fixed": fixed}
+        guarded = PaneSlot(role="master", capability="any", label="g{n}", restart="on_failure")
+        named = PaneSlot(role="slave", capability="any", label="guard", restart="on_failure")
+        self.templates: dict[str, Template] = {
+            **BUILT_IN,
+            "solo": solo,
+            "fixed": fixed,
+            "guarded": Template(name="guarded", panes=(guarded, named, guarded)),
+        }
         self.profiles: dict[str, LaunchProfile] = {}
         for name, command in (("shell", "sh"), ("other", "other"), ("quits", "quits"), ("fails", "fails")):
             self.put(LaunchProfile(name=name, command=(command,)))

@@ -12,6 +12,7 @@ from domain.layouts.commands import PaneSweep
 from domain.tower import Tower as State
 from handlers.effects.follow_ups import FollowUps
 from handlers.effects.log_paths import LogPaths
+from handlers.effects.restarting import Restarting
 from handlers.effects.sending import Sending
 from handlers.effects.spawning import Spawning
 from handlers.effects.stages import Stages
@@ -48,6 +49,7 @@ class Kit(msgspec.Struct, frozen=True):
     spawning: Callable[..., Spawning] = Spawning
     sending: Callable[..., Sending] = Sending
     watching: Callable[..., Watching] = Watching
+    restarting: Callable[..., Restarting] = Restarting
     sweeping: Callable[..., Sweeping] = Sweeping
     recovery: Callable[..., Recovery] = Recovery
     facts: Callable[..., FactFinder] = FactFinder
@@ -104,6 +106,7 @@ class Tower:
             launch_settle_s=0.5,
         )
         self._watching = kit.watching(terminals=terminals, follow_ups=follow_ups, clock=clock)
+        self._restarting = kit.restarting(follow_ups=follow_ups, clock=clock)
         self.writer = kit.writer(
             node=NODE,
             instance=self._instance,
@@ -114,7 +117,7 @@ class Tower:
             snapshot_store=SimulatedSnapshots(world.disk, wire),
             clock=clock,
             ids=ids,
-            observers=(follow_ups, self.spawning, self._watching, self),
+            observers=(follow_ups, self.spawning, self._watching, self._restarting, self),
         )
         # Nothing registers containers yet: those of a world are known from the beginning.
         self.writer.ledger = world.model.ledgers[0]
@@ -152,7 +155,9 @@ class Tower:
         unreachable = await self._recovery.run()
         self.spawning.start(self.writer.ledger.tower)
         self._watching.start(self.writer.ledger.tower)
-        parts += [group.create_task(part.run()) for part in (self.spawning, self._watching, self._sweeping)]
+        self._restarting.start(self.writer.ledger.tower)
+        effects = (self.spawning, self._watching, self._restarting, self._sweeping)
+        parts += [group.create_task(part.run()) for part in effects]
         if self.projector is not None:
             parts.append(group.create_task(self.projector.run()))
         if unreachable:

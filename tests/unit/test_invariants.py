@@ -20,7 +20,8 @@ from domain.agents.events import Gone
 from domain.containers import knowing
 from domain.errors import Rejection
 from domain.layouts import commands as c
-from domain.messages import HOST, TOWER, Command, Event, Request
+from domain.layouts import events as e
+from domain.messages import HOST, POLICY, TOWER, Command, Event, Request
 from domain.node import NodeClaim
 from domain.tower import Tower
 from handlers import snapshots
@@ -35,6 +36,7 @@ KEYS = st.sampled_from([None, None, "k1", "k2"])
 ORIGINS = st.sampled_from([HOST] * 6 + [TOWER, BENCH, OTHER_BENCH])
 NUMBERS = st.integers(min_value=0, max_value=60)
 UNKNOWN = 60
+BROKEN = {("degraded", "process_exited"), ("failed", "pane_vanished")}
 
 
 def reports(pane_id: str) -> tuple[Request, ...]:
@@ -199,6 +201,24 @@ class Node(RuleBasedStateMachine):
         for request in reports(pane_id)[:4]:
             self.ask(request, TOWER)
 
+    @rule(number=NUMBERS, origin=ORIGINS)
+    def restore_layout(self, number: int, origin: str) -> None:
+        request = c.LayoutRestore(layout_id=self.layout(number))
+        outcome = self.ask(request, origin)
+        if isinstance(outcome, Rejection):
+            return
+        restored = [event for event in outcome if isinstance(event, e.LayoutRestored)]
+        if not any(each.chain_too_deep or each.conflicts for each in restored):
+            self.again(request, origin)
+
+    @rule(number=NUMBERS, halves=st.sampled_from([1, 2, 2]))
+    def restart(self, number: int, halves: int) -> None:
+        """What the policy sends, due or not."""
+        pane_id = self.pane(number)
+        for request in (c.PaneRemove(pane_id=pane_id), recreate(pane_id))[:halves]:
+            if not isinstance(self.ask(request, POLICY), Rejection):
+                self.again(request, POLICY)
+
     @rule(minutes=st.sampled_from([0, 1, 4, 5]))
     def sweep(self, minutes: int) -> None:
         self.clock += timedelta(minutes=minutes)
@@ -301,6 +321,16 @@ class Node(RuleBasedStateMachine):
             layout = self.state.layouts.layouts[layout_id]
             assert (layout.state, layout.failed_stage) == expected, "L6 a layout's state is that of its panes"
             assert (entry.reported, entry.reported_stage) == expected, "L6 and its events say so"
+
+    @invariant()
+    def restarts(self) -> None:
+        for pane in self.state.layouts.panes.values():
+            planned = pane.restart_due_at is not None or pane.restart_given_up is not None
+            assert pane.restart == "on_failure" or not planned, "L11 only what has the policy is restarted"
+            assert len(pane.restarts) <= 5, "L11 five restarts count"
+            if pane.restart_open:
+                broken = (pane.state, pane.failed_stage) in BROKEN or pane.state == "removed"
+                assert broken, f"L11 what is to be restarted has failed, {pane}"
 
     @invariant()
     def sequences(self) -> None:
