@@ -1,10 +1,10 @@
-"""`agenttower layout create|list|show|remove`."""
+"""`agenttower layout create|list|show|remove`; `restore` has a file of its own."""
 
 from typing import Annotated, Any
 
 import typer
 
-from adapters.cli import complete, output, references, settling
+from adapters.cli import complete, output, references, restoring, settling
 from adapters.cli.client import Row
 from adapters.cli.command import Cli, Json, register
 from adapters.cli.failures import Failure
@@ -26,6 +26,7 @@ def add(_app: typer.Typer, groups: dict[str, typer.Typer]) -> None:
     register(group, "list")(list_)
     register(group, "show")(show)
     register(group, "remove")(remove)
+    register(group, "restore")(restoring.restore)
 
 
 def create(

@@ -35,6 +35,8 @@ _SHOWN: Final = (
     ("agent_id", "agent"),
     ("log_path", "log"),
     ("restart", "restart"),
+    ("restart_due_at", "restart due"),
+    ("restart_given_up", "restart given up"),
     ("predecessor_id", "recreated from"),
     ("chain_depth", "generation"),
 )
@@ -68,13 +70,21 @@ def pane_cells(pane: Row) -> tuple[Any, ...]:
 
 
 def where_it_stands(pane: Row) -> str:
-    """The failed stage and how the process ended: `process_exited, signal 9`."""
+    """The failed stage, how the process ended, what the restart policy does: `process_exited, signal 9, restarted`."""
     ending = ""
     if pane.get("signal") is not None:
         ending = f"signal {pane['signal']}"
     elif pane.get("exit_code") is not None:
         ending = f"exit {pane['exit_code']}"
-    return ", ".join(part for part in (pane.get("failed_stage") or "", ending) if part) or "-"
+    return ", ".join(part for part in (pane.get("failed_stage") or "", ending, _restarts(pane)) if part) or "-"
+
+
+def _restarts(pane: Row) -> str:
+    if pane.get("restart_given_up"):
+        return f"rests: {pane['restart_given_up']}"
+    count = pane.get("restart_count") or 0
+    said = f"restarted {count} times" if count > 1 else "restarted" * count
+    return "restarts soon" if pane.get("restart_due_at") else said
 
 
 def list_(
