@@ -24,6 +24,12 @@ STALE_S = 400.0
 """Older than a pending marker may be."""
 
 
+GUARDED = """\
+name: guarded
+panes: [{role: master, capability: plan, label: "g{n}", restart: on_failure}]
+"""
+
+
 class Story:
     """`prepare` and `tidy` are for what surrounds the tower; `tell` raises `Died` when the point was reached."""
 
@@ -215,6 +221,21 @@ class Joined(Story):
         await linger(driver)
 
 
+class Restarted(Story):
+    """A pane that has a restart policy dies."""
+
+    async def prepare(self, child: Child, book: Book) -> None:
+        folder = child.home / "config" / "agenttower" / "templates"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "guarded.yaml").write_text(GUARDED)
+
+    async def tell(self, driver: Driver) -> None:
+        panes = await create(driver, template_name="guarded")
+        await driver.or_died(at_rest(driver))
+        await driver.or_died(_killed_process(driver, panes[0]))
+        await linger(driver)
+
+
 class Unpiped(Story):
     """Somebody takes the log off new panes before it is looked at."""
 
@@ -317,6 +338,7 @@ STORIES: Mapping[str, Story] = {
     "recovery._list.panes.before#2": Lost(),
     "recovery._list.sleep.": Lost(),
     "recovery.retry.": FrozenAtStart(),
+    "restarting._restart.sleep.": Restarted(),
     "retrying.with_retries.": Frozen(),
     "stages.attach.attach_log.": Unpiped(),
     "stages._make.kill_pane.": Stale(),

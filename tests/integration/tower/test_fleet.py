@@ -59,10 +59,9 @@ async def reattached(desk: Desk) -> str:
     desk.tower.kill()
     started = time.time()
     await asyncio.to_thread(desk.tower.start)
-    events = await eventually(
-        lambda: len(found := desk.events(type=REATTACHED)) == LAYOUTS and found, "every layout is reattached"
-    )
+    await eventually(lambda: len(desk.events(type=REATTACHED)) == LAYOUTS, "every layout is reattached")
     visible = time.time()
+    events = desk.events(type=REATTACHED)
     assert sum(len(event["data"]["pane_ids"]) for event in events) == PANES
     recovered = max(datetime.fromisoformat(event["time"]).timestamp() for event in events)
     figures = f"reattached {recovered - started:.2f} s after the start, visible {visible - recovered:.2f} s after that"
