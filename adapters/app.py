@@ -18,6 +18,7 @@ import structlog
 
 from adapters.engine import Connections, Engine, Parts
 from adapters.files.atomic import write_private
+from adapters.files.launch_rows import LaunchRows
 from adapters.http import bench_socket
 from adapters.http.app import create_app, create_bench_app
 from adapters.http.readiness import Readiness
@@ -122,6 +123,7 @@ def _services(settings: Settings, engine: Engine, read_models: ReadModels, metri
         follow=engine.log.follow,
         last_position=engine.log.last_position,
         ready=Readiness(read_models.projections, engine.log.last_position, engine.log.get, SystemClock()),
+        launching=LaunchRows(engine.launching),
         node=settings.node,
         token=http_token(settings.home),
         metrics=metrics.registry,

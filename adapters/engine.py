@@ -14,7 +14,7 @@ import msgspec
 from adapters.containers.addresses import Servers
 from adapters.containers.engine import CliEngine
 from adapters.crashing import armed
-from adapters.files.launching import LaunchFiles
+from adapters.files.launching import FIRST_READ_S, LaunchFiles
 from adapters.files.snapshots import FileSnapshots
 from adapters.files.texts import FileTexts
 from adapters.files.vault import FileVault
@@ -219,7 +219,8 @@ class Engine:
         return self.writer.ledger.tower.containers.known.get(container_id)
 
     async def start(self, parts: Parts) -> None:
-        """State in memory, claim, containers, recovery, effects."""
+        """Files, state in memory, claim, containers, recovery, effects."""
+        await self.launching.look(FIRST_READ_S)
         await self.writer.recover()
         await self.writer.claim(os.getpid(), socket.gethostname())
         await self._ping_door.open()

@@ -24,14 +24,18 @@ Offer = list[tuple[str, str]]
 
 
 def templates(incomplete: str) -> Offer:
-    """Built-in templates, and the operator's files."""
-    from adapters.paths import default_config_dir
-    from domain.layouts.templates import BUILT_IN
+    """Built-in templates, and those of the operator's files."""
+    from adapters.cli.launching import read_files
 
-    offered = {name: f"{len(template.panes)} panes" for name, template in BUILT_IN.items()}
-    for file in sorted((default_config_dir() / "templates").glob("*.yaml")):
-        offered.setdefault(file.stem, "a template of yours")
-    return [(name, text) for name, text in offered.items() if name.startswith(incomplete)]
+    known = read_files().known.templates.items()
+    return [(name, f"{len(template.panes)} panes") for name, template in known if name.startswith(incomplete)]
+
+
+def profiles(incomplete: str) -> Offer:
+    from adapters.cli.launching import read_files
+
+    known = read_files().known.profiles.items()
+    return [(name, profile.command[0]) for name, profile in known if name.startswith(incomplete)]
 
 
 def layouts(context: typer.Context, incomplete: str) -> Offer:

@@ -75,6 +75,7 @@ def examine(home: str | None, node: str | None) -> Iterator[Finding]:
             yield Finding("broken", "settings", problem, "correct this setting")
     for problem in unknown_variables():
         yield Finding("warning", "settings", problem, "it is ignored: correct or unset it")
+    yield from launch_files()
     if settings is None:
         return
     for check in (writable_home, socket_path, tower_file, database, broker_answers, login_session):
@@ -130,6 +131,23 @@ def container_engine() -> Finding:
         said = done.stderr.strip().rpartition("\n")[2] or "it does not say why"
         return failed._replace(said=f"{program} does not list its containers: {said}")
     return Finding("good", "containers", f"{program} answers, with {len(done.stdout.split())} containers")
+
+
+def launch_files() -> Iterator[Finding]:
+    """Templates and launch profiles: how many there are, and each file that is skipped."""
+    from adapters.cli.launching import read_files
+
+    found = read_files()
+    kinds = (
+        ("templates", found.known.templates, found.template_problems),
+        ("profiles", found.known.profiles, found.profile_problems),
+    )
+    for name, things, problems in kinds:
+        if not problems:
+            yield Finding("good", name, f"{len(things)}: {', '.join(sorted(things))}")
+        for problem in problems:
+            where = problem.file if problem.line is None else f"{problem.file}:{problem.line}"
+            yield Finding("warning", name, f"{where}: {problem.reason}", "the file is skipped: correct it")
 
 
 def writable_home(settings: "Settings") -> Finding:

@@ -167,7 +167,13 @@ def recreate(
     cli: Cli,
     pane: PaneReference,
     launch: Annotated[
-        str | None, typer.Option("--launch", metavar="PROFILE", help="Another launch profile than its predecessor's.")
+        str | None,
+        typer.Option(
+            "--launch",
+            metavar="PROFILE",
+            help="Another launch profile than its predecessor's.",
+            autocompletion=complete.profiles,
+        ),
     ] = None,
     idempotency_key: Annotated[
         str | None, typer.Option(metavar="KEY", help="Asked again with the same key, nothing is made twice.")

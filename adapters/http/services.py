@@ -134,6 +134,24 @@ def _unknown_container(_event: Event) -> str | None:
     return None
 
 
+class LaunchPage(Protocol):
+    """Rows by name, each with its `id`; `problems` are the files that are skipped."""
+
+    @property
+    def rows(self) -> Sequence[Row]: ...
+
+    @property
+    def problems(self) -> Sequence[Row]: ...
+
+
+class LaunchRows(Protocol):
+    """Templates and launch profiles as they are now, secrets redacted."""
+
+    async def templates(self) -> LaunchPage: ...
+
+    async def profiles(self) -> LaunchPage: ...
+
+
 class Ready(Protocol):
     async def __call__(self) -> Mapping[str, Check]: ...
 
@@ -150,6 +168,7 @@ class HttpServices:
     follow: Follow
     last_position: LastPosition
     ready: Ready
+    launching: LaunchRows
     node: str
     token: str
     metrics: CollectorRegistry

@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import msgspec
 
+from adapters.files.launch_rows import LaunchRows
 from adapters.files.launching import LaunchFiles
 from adapters.files.snapshots import FileSnapshots
 from adapters.files.vault import FileVault
@@ -155,6 +156,7 @@ async def running_world() -> AsyncIterator[World]:
             follow=log.follow,
             last_position=log.last_position,
             ready=Readiness(models.projections, log.last_position, log.get, clock),
+            launching=LaunchRows(launching),
             node=NODE,
             token=TOKEN,
             metrics=metrics.registry,
