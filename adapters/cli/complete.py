@@ -27,14 +27,14 @@ def templates(incomplete: str) -> Offer:
     """Built-in templates, and those of the operator's files."""
     from adapters.cli.launching import read_files
 
-    known = read_files().known.templates.items()
+    known = sorted(read_files().known.templates.items())
     return [(name, f"{len(template.panes)} panes") for name, template in known if name.startswith(incomplete)]
 
 
 def profiles(incomplete: str) -> Offer:
     from adapters.cli.launching import read_files
 
-    known = read_files().known.profiles.items()
+    known = sorted(read_files().known.profiles.items())
     return [(name, profile.command[0]) for name, profile in known if name.startswith(incomplete)]
 
 

@@ -43,6 +43,8 @@ _HINTS: Final = {
     "container_not_found": "`agenttower container list` shows those that are known, `container scan` looks for others",
     "managed_layout_not_found": "`agenttower layout list` shows the layouts there are",
     "managed_pane_not_found": "`agenttower pane list` shows the panes there are",
+    "managed_template_not_found": "`agenttower template list` shows the templates there are",
+    "managed_launch_command_not_found": "`agenttower profile list` shows the launch profiles there are",
     "managed_session_name_conflict": "give another --session-name, or end that tmux session",
     "managed_layout_capacity_exceeded": "remove a layout first: `agenttower layout remove ID`",
     "managed_pane_concurrent_recreate": "wait until its successor is settled: `agenttower pane list`",

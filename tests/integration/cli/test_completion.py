@@ -26,7 +26,7 @@ def test_commands_and_templates(short_tmp: Path) -> None:
 def test_templates_of_the_operator(short_tmp: Path) -> None:
     folder = short_tmp / "config" / "agenttower" / "templates"
     folder.mkdir(parents=True)
-    (folder / "review.yaml").write_text("name: review\n")
+    (folder / "file.yaml").write_text("name: review\npanes: [{role: a, capability: b, label: c}]\n")
     assert offered(short_tmp, "layout", "create", "--template", "re").out.split() == ["review"]
 
 
