@@ -15,6 +15,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from adapters.files.launching import LaunchFiles
 from adapters.files.snapshots import FileSnapshots
+from adapters.files.texts import FileTexts
 from adapters.files.vault import FileVault
 from adapters.nats.broker import EmbeddedBroker
 from adapters.nats.connection import connect
@@ -120,7 +121,11 @@ def writer_on(log: JetStreamLog, home: Path, client: WireClient) -> Writer:
         inbox=Inbox(),
         outcomes=InboxOutcomes(client, NODE),
         facts=FactFinder(
-            ids=ids, launching=LaunchFiles(home / "config", clock), terminals=terminals, vault=FileVault(home / "v")
+            ids=ids,
+            launching=LaunchFiles(home / "config", clock),
+            terminals=terminals,
+            vault=FileVault(home / "v"),
+            texts=FileTexts(home / "t"),
         ),
         snapshot_store=FileSnapshots(home / "no-snapshots"),
         clock=clock,

@@ -19,6 +19,7 @@ import msgspec
 from adapters.files.launch_rows import LaunchRows
 from adapters.files.launching import LaunchFiles
 from adapters.files.snapshots import FileSnapshots
+from adapters.files.texts import FileTexts
 from adapters.files.vault import FileVault
 from adapters.http.app import create_app
 from adapters.http.readiness import Readiness
@@ -126,6 +127,7 @@ async def running_world() -> AsyncIterator[World]:
             launching=launching,
             terminals=terminals,
             vault=FileVault(home / "private"),
+            texts=FileTexts(home / "texts"),
         )
         writer = Writer(
             node=NODE,

@@ -15,6 +15,7 @@ import pytest
 
 from adapters.files.launching import LaunchFiles
 from adapters.files.snapshots import FileSnapshots
+from adapters.files.texts import FileTexts
 from adapters.files.vault import FileVault
 from adapters.nats.broker import EmbeddedBroker
 from adapters.nats.log import JetStreamLog
@@ -102,6 +103,7 @@ class Seat:
                 launching=LaunchFiles(folder / "config", self.clock),
                 terminals=terminals,
                 vault=FileVault(folder / "private"),
+                texts=FileTexts(folder / "texts"),
             ),
             snapshot_store=FileSnapshots(folder / "state"),
             clock=self.clock,
