@@ -26,6 +26,10 @@ LONGEST_TEMPORARY: Final = 40
 LAST_WORDS: Final = 5
 
 
+NO_ENGINE: Final = "no-container-engine"
+"""A program that there is not."""
+
+
 class ChildTower:
     """Owns a temporary home, the tower in it and its tmux server; leaving the context removes all three."""
 
@@ -140,6 +144,8 @@ class ChildTower:
             "AGENTTOWER_NODE": self._node,
             "AGENTTOWER_HTTP": "127.0.0.1:0",
             "XDG_CONFIG_HOME": str(self.home / "config"),
+            # The user's containers are no matter of a tower that is there to be looked at.
+            "AGENTTOWER_CONTAINER_CLI": NO_ENGINE,
             **self._variables,
         }
 

@@ -23,7 +23,6 @@ ANSWER_TIMEOUT_S: Final = 10.0
 PYTHON: Final = (3, 11)
 TMUX: Final = (3, 0)
 BROKER: Final = (2, 14)
-ENGINES: Final = ("docker", "podman")
 ENGINE_FIX: Final = "start its engine, or give this user access to it"
 SCOPE_LINE: Final = "systemd-run --user --scope agenttower up"
 
@@ -65,7 +64,6 @@ def examine(home: str | None, node: str | None) -> Iterator[Finding]:
     yield python()
     yield tmux()
     yield broker_program()
-    yield container_engine()
     settings: Settings | None = None
     try:
         settings = load({"home": home, "node": node})
@@ -78,7 +76,7 @@ def examine(home: str | None, node: str | None) -> Iterator[Finding]:
     yield from launch_files()
     if settings is None:
         return
-    for check in (writable_home, socket_path, tower_file, database, broker_answers, login_session):
+    for check in (writable_home, socket_path, tower_file, database, container_engine, broker_answers, login_session):
         found = check(settings)
         if found is not None:
             yield found
@@ -116,11 +114,16 @@ def broker_program() -> Finding:
     return Finding("good", "nats-server", said)
 
 
-def container_engine() -> Finding:
+def container_engine(settings: "Settings") -> Finding:
     """Not needed for layouts on this machine."""
-    program = next((name for name in ENGINES if shutil.which(name)), None)
+    from adapters.containers.cli import KNOWN, find_cli
+
+    program = find_cli(settings.container_cli)
+    if program is None and settings.container_cli is not None:
+        missing = f"{settings.container_cli} is not there: layouts run on this machine only"
+        return Finding("warning", "containers", missing, "install it, or correct AGENTTOWER_CONTAINER_CLI")
     if program is None:
-        return Finding("good", "containers", "neither docker nor podman: layouts run on this machine only")
+        return Finding("good", "containers", f"neither {' nor '.join(KNOWN)}: layouts run on this machine only")
     argv = (program, "ps", "-a", "-q")
     failed = Finding("warning", "containers", f"{program} gives no answer", ENGINE_FIX)
     try:

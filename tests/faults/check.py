@@ -64,12 +64,13 @@ async def at_rest(driver: Driver) -> Tower:
 
 
 def unlike_tmux(state: Tower, child: Child) -> list[str]:
-    """Where tmux is not what the state says: one line each."""
+    """Where tmux is not what the state says, and what is not done: one line each."""
     seen = child.panes()
     by_id = {pane.pane_id: pane for pane in seen}
     lines = [f"pane {pane_id} stands {n} times in tmux" for pane_id in by_id if (n := _count(seen, pane_id)) > 1]
     servers = child.tmux_servers()
     lines += [f"several tmux servers run, of which one can be reached: {servers}"] if len(servers) > 1 else []
+    lines += [f"scan {scan_id} is open" for scan_id in state.containers.open_scans]
     panes = state.layouts.panes
     for pane_id, found in by_id.items():
         pane = panes.get(pane_id)

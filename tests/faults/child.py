@@ -14,6 +14,7 @@ from typing import NamedTuple, Self
 
 import msgspec
 
+from adapters.cli.child_tower import NO_ENGINE
 from adapters.crashing import VARIABLE as CRASH_AT
 from tests.faults import stepped
 from tests.waiting import eventually
@@ -58,6 +59,7 @@ class Child:
         self._clock = clock
         self._process: asyncio.subprocess.Process | None = None
         self.died = asyncio.Event()
+        self.container_cli = NO_ENGINE
         self._waiting: asyncio.Task[None] | None = None
         self._code = 0
 
@@ -166,6 +168,7 @@ class Child:
             "AGENTTOWER_HOME": str(self.home),
             "AGENTTOWER_NODE": NODE,
             "AGENTTOWER_HTTP": "127.0.0.1:0",
+            "AGENTTOWER_CONTAINER_CLI": self.container_cli,
             "AGENTTOWER_DATABASE_URL": f"sqlite:///{self.database}",
             "XDG_CONFIG_HOME": str(self.home / "config"),
             # What a pane runs: quick to start, and it prints nothing of its own.

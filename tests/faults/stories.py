@@ -6,8 +6,10 @@ tower running; then a tower starts that carries the point, and `tell` acts until
 
 import asyncio
 from collections.abc import Collection, Mapping
+from contextlib import ExitStack
 from typing import Any
 
+from adapters.cli.child_tower import NO_ENGINE
 from adapters.nats.broker import EmbeddedBroker
 from adapters.nats.connection import connect, js_api
 from adapters.nats.subjects import events_stream, timers_stream
@@ -17,6 +19,8 @@ from domain.tower import Tower
 from tests.faults.book import Book, Driver, driving
 from tests.faults.check import at_rest
 from tests.faults.child import NODE, Child, Died
+from tests.integration.containers.engines import podman
+from tests.needs import need
 from tests.waiting import eventually
 
 LINGERS_S = 30.0
@@ -279,6 +283,35 @@ class Stale(Story):
         child.step_clock(0)
 
 
+class Scanned(Story):
+    """A scan is asked for while panes stand in tmux."""
+
+    async def tell(self, driver: Driver) -> None:
+        await ready(driver)
+        await driver.ask("container", "scan", {})
+        await linger(driver)
+
+
+class Found(Story):
+    """The engine has a container that no tower has seen."""
+
+    def __init__(self) -> None:
+        self._engine = ExitStack()
+
+    async def prepare(self, child: Child, book: Book) -> None:
+        need("podman", "runc")
+        engine = self._engine.enter_context(podman())
+        await asyncio.to_thread(engine.start)
+        child.container_cli = str(engine.cli)
+
+    async def tell(self, driver: Driver) -> None:
+        await linger(driver)
+
+    async def tidy(self, child: Child) -> None:
+        child.container_cli = NO_ENGINE
+        await asyncio.to_thread(self._engine.close)
+
+
 class BrokerGone(Story):
     """The broker is killed while commands are decided."""
 
@@ -340,6 +373,9 @@ STORIES: Mapping[str, Story] = {
     "recovery.retry.": FrozenAtStart(),
     "restarting._restart.sleep.": Restarted(),
     "retrying.with_retries.": Frozen(),
+    "scanning._find.ask.": Found(),
+    "scanning._find.scan.after": Found(),
+    "scanning._list.": Scanned(),
     "stages.attach.attach_log.": Unpiped(),
     "stages._make.kill_pane.": Stale(),
     "stages._start_session.add_panes.": Joined(),

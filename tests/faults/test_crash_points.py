@@ -18,6 +18,7 @@ QUICK = (
     "writer._decide_and_append.append.after#2",
     "stages._start_session.create_session.after",
     "recovery._recover.ask.after",
+    "scanning._list.panes.after",
 )
 """The points of `make test`; `make faults` takes all."""
 

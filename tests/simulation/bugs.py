@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from domain.containers import ContainerRecordFound
 from domain.layouts.commands import LayoutCreate
 from domain.layouts.state import Layout, Layouts, Pane
 from domain.messages import Request
@@ -15,12 +16,21 @@ from handlers import writer
 from handlers.batch import Batch
 from handlers.effects.follow_ups import FollowUps
 from handlers.effects.restarting import Restarting
+from handlers.effects.scanning import Scanning
 from handlers.effects.sending import Sending
 from handlers.effects.stages import Stages, seen_panes
 from handlers.effects.sweeping import Sweeping
 from handlers.facts import FactFinder
 from handlers.inbox import Asked, FollowUp
-from handlers.ports import Entry, PaneToCreate, SeenPane, Terminal, TerminalUnreachable, TimerError
+from handlers.ports import (
+    ContainersUnreachable,
+    Entry,
+    PaneToCreate,
+    SeenPane,
+    Terminal,
+    TerminalUnreachable,
+    TimerError,
+)
 from handlers.seen import SeenIds
 from handlers.writer import Writer
 from projections.progress import Stop
@@ -197,6 +207,17 @@ class _WriteFailed(Projector):
         await asyncio.Event().wait()
 
 
+class _NothingFound(Scanning):
+    """containers: takes an engine that does not answer for one that has no containers."""
+
+    async def _find(self, within_s: float, *, because_of: str | None) -> None:
+        try:
+            await super()._find(within_s, because_of=because_of)
+        except ContainersUnreachable:
+            nothing = ContainerRecordFound(containers=())
+            await self._follow_ups.ask(self._instance, f"nothing:{because_of}", nothing)
+
+
 class Bug(msgspec.Struct, frozen=True):
     """`said`: what the failure says, as a regular expression."""
 
@@ -212,6 +233,7 @@ BUGS: Mapping[str, Bug] = {
     "log: lost answer": Bug(Kit(writer=_AppendFailed, log=_AppendsBehind), "hash chain does not continue"),
     "commands: lost answer": Bug(Kit(door=_ReadFailed), "was queued and is not decided"),
     "tmux: lost answer": Bug(Kit(stages=_MadeFailed), "tmux has pane .* times"),
+    "containers: lost answer": Bug(Kit(scanning=_NothingFound), "is gone, and was never removed"),
     "texts: lost answer": Bug(Kit(sending=_TypesAgain), "typed .* times"),
     "timers: lost answer": Bug(Kit(sweeping=_ScheduleFailed), "the sweep"),
     "restarts forgotten": Bug(Kit(restarting=_Forgets), "has failed and is not restarted"),

@@ -1,6 +1,7 @@
 """What the log says, folded apart from every writer, and all that must hold of it after each append (safety)."""
 
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import msgspec
@@ -8,6 +9,7 @@ import msgspec
 from domain import catalogue, tower
 from domain.agents import commands as ac
 from domain.agents import events as ae
+from domain.containers import ContainerGone, ContainerScan, ContainerScanned, ContainerScanRequested
 from domain.envelope import Recorded, Stored
 from domain.errors import UNRECORDED
 from domain.layouts import commands as c
@@ -33,9 +35,11 @@ class Violation(AssertionError):
 
 class Model:
     """`ledgers[position]` is the ledger after that position; `records` are the events in order. `report` is told of
-    what does not hold."""
+    what does not hold. `removed`: containers that the engine ever lost."""
 
-    def __init__(self, start: Ledger, report: Callable[[str], None]) -> None:
+    def __init__(self, start: Ledger, report: Callable[[str], None], removed: AbstractSet[str] = frozenset()) -> None:
+        self._removed = removed
+        self.lost_with_container: set[str] = set()
         self.ledgers = [start]
         self.records: list[Recorded] = []
         self.by_command: dict[Key, list[Recorded]] = {}
@@ -71,6 +75,7 @@ class Model:
             self._check_sequence(record)
             self._check_transition(record, self.layouts)
             self._check_restart(record, self.layouts)
+            self._check_container(record)
             self.ledgers.append(ledger)
             self.records.append(record)
         self._check_once(self.records[before:])
@@ -106,6 +111,18 @@ class Model:
         if isinstance(event, e.PaneRecreated):
             by_policy, due = record.envelope.actor == POLICY, before.panes[event.predecessor_id].restart_open
             self.expect(by_policy == due, f"position {record.position}: recreated by policy {by_policy}, due {due}")
+
+    def _check_container(self, record: Recorded) -> None:
+        """Only what the engine lost is gone, and a scan ends once."""
+        match record.event:
+            case e.PaneStateChanged(pane_id=pane_id, reason="container gone"):
+                self.lost_with_container.add(pane_id)
+            case ContainerGone(container_id=container_id):
+                self.expect(container_id in self._removed, f"container {container_id} is gone, and was never removed")
+            case ContainerScanned(scan_id=scan_id):
+                self.expect(scan_id in self.tower.containers.open_scans, f"scan {scan_id} ends, and is not open")
+            case _:
+                pass
 
     def _check_once(self, records: Sequence[Recorded]) -> None:
         """A command's events are all recorded by one append, next to each other."""
@@ -144,6 +161,10 @@ class Model:
                 f"layout {layout_id} is {layout.state}, its panes say otherwise",
             )
             self.expect((layout.state is PaneState.REMOVED) != (layout_id in layouts.open_layouts), "open_layouts")
+        for record in records:
+            if isinstance(record.event, ContainerGone):
+                live = [p for p in layouts.panes.values() if p.live and p.container_id == record.event.container_id]
+                self.expect(not live, f"container {record.event.container_id} is gone, and panes in it live")
         if any(isinstance(record.event, e.PaneCreated) for record in records):
             self._check_capacity_and_names(layouts)
 
@@ -187,6 +208,8 @@ class Model:
                 fits = cancelled.pane_id == request.predecessor_pane_id
             case e.PaneRestartCancelled() as cancelled if isinstance(request, c.LayoutRemove):
                 fits = cancelled.layout_id == request.layout_id
+            case ContainerScanRequested():
+                fits = isinstance(request, ContainerScan)
             case CommandRejected():
                 fits = True
             case _ if isinstance(request, ac.AgentAdopt) and isinstance(events[-1], ae.AgentAdopted):

@@ -101,6 +101,9 @@ class People:
         wanted = self._register("host", "pane.remove", {"pane_id": "nobody"})
         await self._hear(wanted, tries=1000)
 
+    async def ask_for_a_scan(self) -> None:
+        await self._hear(self._register("host", "container.scan", {}), tries=1000)
+
     # --- one command -----------------------------------------------------------------------------------------------
 
     def _want(self) -> Wanted:
@@ -127,6 +130,8 @@ class People:
     def _compose(self) -> tuple[str, dict[str, Any]]:
         """A command that may or may not fit what stands."""
         random, layouts = self._random, self._world.model.layouts
+        if random.random() < 0.05:
+            return "container.scan", {}
         panes, standing = list(layouts.panes.values()), list(layouts.layouts)
         if random.random() < 0.12:
             return self._of_agents(panes)

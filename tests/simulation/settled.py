@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from domain.layouts.restarts import ON_FAILURE
 from domain.layouts.state import Pane, PaneState, Stage
-from domain.messages import POLICY
+from domain.messages import HOST, POLICY
 from domain.node import CommandRejected
 from handlers.effects.follow_ups import follow_up_id
 from tests.simulation.loop import pause
@@ -27,6 +27,8 @@ async def settle(world: "World") -> None:
         async with asyncio.timeout_at(deadline):
             while undecided(world):
                 await pause(STEP_S)
+            # What is asked of a container that went is put off until the tower knows that it is gone.
+            await world.people.ask_for_a_scan()
             await world.people.insist()
             if world.random.random() < 0.7:
                 for tower in world.running:
@@ -82,6 +84,10 @@ def unsettled(world: "World") -> list[str]:
     ]
     lines += [f"text {send.send_id} has no end" for send in world.model.tower.sends.open.values()]
     lines += [f"pane {pane.pane_id} has failed and is not restarted: {pane}" for pane in unrestarted(world)]
+    registry = world.model.tower.containers
+    lines += [f"scan {scan_id} is open" for scan_id in registry.open_scans]
+    known = {each: facts for each, facts in registry.known.items() if each != HOST}
+    lines += [] if known == world.engine.containers else [f"{sorted(known)} are registered, not what the engine has"]
     head = len(world.stream.entries)
     lines += [
         f"read model {status.name} is {status.state(head - status.position)} at {status.position} of {head}"
@@ -97,12 +103,14 @@ def unsettled(world: "World") -> list[str]:
 
 
 def unrestarted(world: "World") -> list[Pane]:
-    """Panes with a restart policy that have failed and neither have a successor nor rest for a reason that is said."""
+    """Panes with a restart policy that have failed and neither have a successor nor rest for a reason that is said,
+    those left out that went with their container."""
     return [
         pane
         for layout in world.model.layouts.layouts.values()
         for pane in world.model.layouts.present_panes(layout.layout_id)
         if pane.restart == ON_FAILURE and pane.restart_given_up is None and _failed(pane) and not _refused(world, pane)
+        if pane.pane_id not in world.model.lost_with_container
     ]
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from handlers.ports import (
     PaneNotThere,
@@ -14,6 +15,8 @@ from handlers.ports import (
     TerminalUnreachable,
 )
 from tests.simulation.wire import Wire
+
+T = TypeVar("T")
 
 LOOK_S = 0.5
 FIRST_PID = 1000
@@ -41,11 +44,13 @@ class Session:
 
 
 class Server:
-    """What runs on one socket. `changed` is called after every change; without sessions there is no server."""
+    """What runs on one socket. `changed` is called after every change; without sessions there is no server.
+    `reachable`: its container runs."""
 
     def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
         self.sessions: dict[str, Session] = {}
         self.running = False
+        self.reachable = True
         self.started: list[Callable[[Pane], None]] = []
         self.typed: list[Callable[[Pane, str], None]] = []
         self._listeners: list[Callable[[], None]] = [changed]
@@ -210,56 +215,50 @@ class SimulatedTerminal:
             self._server.listed()
             return frozenset(self._server.sessions)
 
-        return await self._wire.call("tmux.sessions", names, TerminalUnreachable)
+        return await self._call("tmux.sessions", names)
 
     async def panes(self) -> Sequence[SeenPane]:
-        return await self._wire.call("tmux.panes", self._server.listed, TerminalUnreachable)
+        return await self._call("tmux.panes", self._server.listed)
 
     async def create_session(self, session_name: str, panes: Sequence[PaneToCreate]) -> Sequence[SeenPane]:
-        return await self._wire.call(
+        return await self._call(
             "tmux.create_session",
             lambda: self._server.create_session(session_name, panes),
-            TerminalUnreachable,
             detail=f"{session_name} {_ids(panes)}",
         )
 
     async def add_panes(self, session_name: str, panes: Sequence[PaneToCreate]) -> Sequence[SeenPane]:
-        return await self._wire.call(
+        return await self._call(
             "tmux.add_panes",
             lambda: self._server.add_panes(session_name, panes),
-            TerminalUnreachable,
             detail=f"{session_name} {_ids(panes)}",
         )
 
     async def attach_log(self, tmux_pane_id: str, pane_id: str, log_path: str) -> None:
-        await self._wire.call(
+        await self._call(
             "tmux.attach_log",
             lambda: self._server.attach_log(tmux_pane_id, pane_id),
-            TerminalUnreachable,
             detail=tmux_pane_id,
         )
 
     async def set_title(self, tmux_pane_id: str, pane_id: str, title: str) -> None:
-        await self._wire.call(
+        await self._call(
             "tmux.set_title",
             lambda: self._server.set_title(tmux_pane_id, pane_id, title),
-            TerminalUnreachable,
             detail=f"{tmux_pane_id} {title}",
         )
 
     async def kill_pane(self, tmux_pane_id: str, pane_id: str) -> None:
-        await self._wire.call(
+        await self._call(
             "tmux.kill_pane",
             lambda: self._server.kill_pane(tmux_pane_id, pane_id),
-            TerminalUnreachable,
             detail=f"{tmux_pane_id} {pane_id[-6:]}",
         )
 
     async def send_text(self, tmux_pane_id: str, pane_id: str, text: str, *, enter: bool) -> bool:
-        return await self._wire.call(
+        return await self._call(
             "tmux.send_text",
             lambda: self._server.type_in(tmux_pane_id, pane_id, text),
-            TerminalUnreachable,
             detail=f"{tmux_pane_id} {pane_id[-6:]}",
         )
 
@@ -274,6 +273,14 @@ class SimulatedTerminal:
 
     async def close(self) -> None:
         self._server.unlisten(self._stirred.set)
+
+    async def _call(self, name: str, effect: Callable[[], T], *, detail: str = "") -> T:
+        def reaching() -> T:
+            if not self._server.reachable:
+                raise TerminalUnreachable("its container does not run")
+            return effect()
+
+        return await self._wire.call(name, reaching, TerminalUnreachable, detail=detail)
 
 
 class SimulatedTerminals:

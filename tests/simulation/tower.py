@@ -13,6 +13,7 @@ from domain.tower import Tower as State
 from handlers.effects.follow_ups import FollowUps
 from handlers.effects.log_paths import LogPaths
 from handlers.effects.restarting import Restarting
+from handlers.effects.scanning import Scanning
 from handlers.effects.sending import Sending
 from handlers.effects.spawning import Spawning
 from handlers.effects.stages import Stages
@@ -24,6 +25,7 @@ from handlers.recovery import Recovery
 from handlers.writer import Writer
 from projections.projector import Projector
 from tests.simulation.commands import SimulatedDurableDoor, SimulatedOutcomes
+from tests.simulation.containers import SimulatedEngine
 from tests.simulation.log import SimulatedLog
 from tests.simulation.loop import pause
 from tests.simulation.read_models import SimulatedDatabase
@@ -50,6 +52,7 @@ class Kit(msgspec.Struct, frozen=True):
     sending: Callable[..., Sending] = Sending
     watching: Callable[..., Watching] = Watching
     restarting: Callable[..., Restarting] = Restarting
+    scanning: Callable[..., Scanning] = Scanning
     sweeping: Callable[..., Sweeping] = Sweeping
     recovery: Callable[..., Recovery] = Recovery
     facts: Callable[..., FactFinder] = FactFinder
@@ -107,6 +110,13 @@ class Tower:
         )
         self._watching = kit.watching(terminals=terminals, follow_ups=follow_ups, clock=clock)
         self._restarting = kit.restarting(follow_ups=follow_ups, clock=clock)
+        self._scanning = kit.scanning(
+            engine=SimulatedEngine(world.engine, wire),
+            terminals=terminals,
+            follow_ups=follow_ups,
+            instance=self._instance,
+            state=lambda: self.writer.ledger.tower,
+        )
         self.writer = kit.writer(
             node=NODE,
             instance=self._instance,
@@ -117,10 +127,8 @@ class Tower:
             snapshot_store=SimulatedSnapshots(world.disk, wire),
             clock=clock,
             ids=ids,
-            observers=(follow_ups, self.spawning, self._watching, self._restarting, self),
+            observers=(follow_ups, self.spawning, self._watching, self._scanning, self._restarting, self),
         )
-        # Nothing registers containers yet: those of a world are known from the beginning.
-        self.writer.ledger = world.model.ledgers[0]
         self._recovery = kit.recovery(
             terminals=terminals,
             follow_ups=follow_ups,
@@ -152,11 +160,13 @@ class Tower:
     async def _run_parts(self, group: asyncio.TaskGroup) -> None:
         writing = group.create_task(self.writer.run())
         parts = [writing]
+        await self._scanning.look_at_start()
         unreachable = await self._recovery.run()
         self.spawning.start(self.writer.ledger.tower)
         self._watching.start(self.writer.ledger.tower)
         self._restarting.start(self.writer.ledger.tower)
-        effects = (self.spawning, self._watching, self._restarting, self._sweeping)
+        self._scanning.start(self.writer.ledger.tower)
+        effects = (self.spawning, self._watching, self._restarting, self._scanning, self._sweeping)
         parts += [group.create_task(part.run()) for part in effects]
         if self.projector is not None:
             parts.append(group.create_task(self.projector.run()))

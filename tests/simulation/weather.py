@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from handlers.ports import LaunchProfile
 from tests.simulation.loop import pause
+from tests.simulation.people import BENCH
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -29,6 +30,9 @@ class Weather:
             self._second_tower,
             self._broker_goes,
             self._tmux_goes,
+            self._container_stops,
+            self._container_goes,
+            self._engine_goes,
             self._profile_changes,
             self._snapshot_breaks,
             self._database_is_backed_up,
@@ -52,6 +56,8 @@ class Weather:
         world.stream.full = False
         world.clock.ahead_s = 0.0
         world.board.restart()
+        for container_id in world.engine.containers:
+            world.engine.start(container_id)
 
     # --- kinds -----------------------------------------------------------------------------------------------------
 
@@ -82,7 +88,9 @@ class Weather:
         self._random.choice(list(self._world.servers.values())).kill()
 
     def _person_creates(self) -> None:
-        self._random.choice(list(self._world.servers.values())).person_creates(self._random.choice(("a", "mine")))
+        server = self._random.choice(list(self._world.servers.values()))
+        if server.reachable:
+            server.person_creates(self._random.choice(("a", "mine")))
 
     def _clock_steps(self) -> None:
         self._world.clock.ahead_s = self._random.choice((0.0, 60.0, -60.0, 400.0, -400.0))
@@ -116,6 +124,25 @@ class Weather:
     def _tmux_goes(self) -> None:
         """Does not answer, or answers again."""
         self._world.faults.down ^= {"tmux"}
+
+    def _container_stops(self) -> None:
+        """Or is started again."""
+        engine = self._world.engine
+        if engine.containers:
+            container = self._random.choice(list(engine.containers.values()))
+            (engine.stop if container.running else engine.start)(container.container_id)
+
+    def _container_goes(self) -> None:
+        """Or is there again."""
+        engine = self._world.engine
+        if BENCH in engine.containers:
+            engine.remove(BENCH)
+        else:
+            engine.create(BENCH)
+
+    def _engine_goes(self) -> None:
+        """Does not answer, or answers again."""
+        self._world.faults.down ^= {"containers"}
 
     def _profile_changes(self) -> None:
         self._world.catalogues.put(LaunchProfile(name="other", command=("other", str(self._random.random()))))

@@ -14,7 +14,7 @@ from tests.simulation.loop import pause
 
 T = TypeVar("T")
 
-PORTS: Final = ("log", "commands", "outcomes", "timers", "tmux", "snapshots", "vault", "database")
+PORTS: Final = ("log", "commands", "outcomes", "timers", "tmux", "containers", "snapshots", "vault", "database")
 KEPT_LINES: Final = 60
 
 

@@ -12,14 +12,13 @@ from typing import Any
 import msgspec
 import structlog
 
-from domain.containers import knowing
 from domain.messages import HOST
-from domain.tower import Tower as State
 from handlers.ledger import Ledger
 from handlers.ports import LogUnavailable
 from handlers.writer import SteppedDown
 from tests.simulation import loop
 from tests.simulation.commands import Queue, RequestDoor
+from tests.simulation.containers import Engine
 from tests.simulation.log import Stream
 from tests.simulation.loop import pause
 from tests.simulation.model import Model, Violation
@@ -59,12 +58,13 @@ class World:
         for server in self.servers.values():
             server.started.append(self._started)
             server.typed.append(self._typed)
+        self.engine = Engine(self.servers)
         self.stream = Stream()
         self.queue, self.board = Queue(self.right_clock.now), Board(self.right_clock.now)
         self.taken: set[int] = set()
         self.request_door = RequestDoor()
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.model = Model(Ledger(tower=State(containers=knowing(self.servers))), self.report)
+        self.model = Model(Ledger(), self.report, self.engine.removed)
         self.stream.appended.append(self.model.appended)
         self.crowded = random.random() < 0.05
         self.template = "solo" if self.crowded else None

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from adapters.cli import references
 from adapters.cli.doctor import container_engine
 from adapters.cli.failures import Failure
+from adapters.settings import load
 from tests.integration.cli.conftest import Desk, Terminal, columns
 from tests.integration.cli.test_completion import offered
 
@@ -123,7 +125,7 @@ def test_what_stands_for_none_is_not_found(reference: str) -> None:
 
 
 @contextmanager
-def installed(monkeypatch: pytest.MonkeyPatch, folder: Any, **scripts: str) -> Iterator[None]:
+def installed(monkeypatch: pytest.MonkeyPatch, folder: Path, **scripts: str) -> Iterator[None]:
     for name, script in scripts.items():
         (folder / name).write_text(f"#!/bin/sh\n{script}\n")
         (folder / name).chmod(0o755)
@@ -132,17 +134,18 @@ def installed(monkeypatch: pytest.MonkeyPatch, folder: Any, **scripts: str) -> I
         yield
 
 
-def test_doctor_says_whether_the_engine_answers(monkeypatch: pytest.MonkeyPatch, short_tmp: Any) -> None:
+def test_doctor_says_whether_the_engine_answers(monkeypatch: pytest.MonkeyPatch, short_tmp: Path) -> None:
+    settings = load({"home": str(short_tmp / "home")})
     with installed(monkeypatch, short_tmp):
-        assert container_engine() == (
-            "good",
-            "containers",
-            "neither docker nor podman: layouts run on this machine only",
-            "",
-        )
+        alone = "neither docker nor podman: layouts run on this machine only"
+        assert container_engine(settings) == ("good", "containers", alone, "")
+        level, _, said, fix = container_engine(load({"container_cli": "bench-engine"}))
+        assert (level, said) == ("warning", "bench-engine is not there: layouts run on this machine only")
+        assert fix
     with installed(monkeypatch, short_tmp, podman="echo one; echo two"):
-        assert container_engine()[:3] == ("good", "containers", "podman answers, with 2 containers")
+        answers = f"{short_tmp}/podman answers, with 2 containers"
+        assert container_engine(settings)[:3] == ("good", "containers", answers)
     with installed(monkeypatch, short_tmp, docker="echo 'no daemon' >&2; exit 1"):
-        level, _, said, fix = container_engine()
-        assert (level, said) == ("warning", "docker does not list its containers: no daemon")
+        level, _, said, fix = container_engine(settings)
+        assert (level, said) == ("warning", f"{short_tmp}/docker does not list its containers: no daemon")
         assert fix
