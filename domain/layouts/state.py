@@ -46,8 +46,8 @@ MAX_GENERATIONS: Final = 16
 class Pane(msgspec.Struct, frozen=True, kw_only=True):
     """One pane. `marker` and `marker_set_at` stand while it is pending; stage fields fill as the pipeline goes.
 
-    `restart_due_at`: the restart policy makes it anew then. `restarts`: when it did so in this chain, or will, as far
-    as that counts; empty again once a person recreated a pane of the chain.
+    `restart_due_at`: the restart policy makes it anew then. `restart_count`: how often in a row it did so in its chain,
+    `restarts`: when, as far as that counts; both begin anew once a person recreated a pane of the chain.
     """
 
     pane_id: str
@@ -77,6 +77,7 @@ class Pane(msgspec.Struct, frozen=True, kw_only=True):
     successor_id: str | None = None
     chain_depth: int = 0
     idempotency_key: str | None = None
+    restart_count: int = 0
     restart_due_at: datetime | None = None
     restarts: tuple[datetime, ...] = ()
     restart_given_up: e.RestartEnd | None = None
@@ -236,9 +237,11 @@ def _pane_recreated(state: Layouts, event: e.PaneRecreated) -> Layouts:
     pane, predecessor = state.panes.get(event.pane_id), state.panes.get(event.predecessor_id)
     if pane is None or predecessor is None:
         return state
-    restarts = () if predecessor.restart_due_at is None else predecessor.restarts
-    made = msgspec.structs.replace(pane, idempotency_key=event.idempotency_key, restarts=restarts)
-    superseded = msgspec.structs.replace(predecessor, successor_id=event.pane_id)
+    made = msgspec.structs.replace(pane, idempotency_key=event.idempotency_key)
+    if predecessor.restart_due_at is not None:
+        count = predecessor.restart_count + 1
+        made = msgspec.structs.replace(made, restarts=predecessor.restarts, restart_count=count)
+    superseded = msgspec.structs.replace(predecessor, successor_id=event.pane_id, restart_due_at=None)
     panes = state.panes.set(event.pane_id, made).set(event.predecessor_id, superseded)
     idempotency = state.idempotency
     if event.idempotency_key is not None:

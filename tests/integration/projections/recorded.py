@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import Random
 
 import msgspec
@@ -15,10 +15,14 @@ from domain.envelope import CHAIN_HEADER, Envelope, Stored, encode, encode_data,
 from domain.errors import Rejection
 from domain.layouts import commands as c
 from domain.layouts.events import PaneState
-from domain.messages import HOST, Command, Event, Request
+from domain.messages import HOST, POLICY, Command, Event, PaneSlot, Request, Template
 from domain.node import CommandRejected
 from domain.tower import Tower
+from handlers.effects.restarting import open_restarts
 from tests.unit import builders as b
+
+GUARDED = PaneSlot(role="master", capability="plan", label="g{n}", restart="on_failure")
+TEMPLATES = {**b.TEMPLATES, "guarded": Template(name="guarded", panes=(GUARDED,) * 4)}
 
 
 def stored(event: Event, position: int, *, command_id: str = "command", actor: str = HOST, sequence: int = 1) -> Stored:
@@ -101,11 +105,14 @@ def random_history(seed: int, commands: int) -> tuple[list[Stored], Tower]:
     random, state, entries = Random(seed), Tower(containers=knowing((HOST, b.BENCH))), list[Stored]()
     for number in range(commands):
         seen = [b.in_tmux(f"%{place}", random.choice([77, 78])) for place in range(5)]
-        facts = b.facts(*(f"{number:04}-{n}" for n in range(6)), after=timedelta(seconds=number), panes=seen)
-        request = _random_request(random, state)
-        command = Command(
-            id=f"command-{number}", origin=random.choice([HOST, HOST, b.BENCH]), request=request, facts=facts
+        facts = b.facts(
+            *(f"{number:04}-{n}" for n in range(6)), after=timedelta(seconds=number), panes=seen, templates=TEMPLATES
         )
+        request, origin = _random_request(random, state), random.choice([HOST, HOST, b.BENCH])
+        restarts = open_restarts(state.layouts)
+        if restarts and random.random() < 0.3:
+            request, origin = _of_the_policy(*random.choice(restarts), state), POLICY
+        command = Command(id=f"command-{number}", origin=origin, request=request, facts=facts)
         try:
             events = tower.decide(command, state)
         except Rejection as refused:
@@ -136,7 +143,7 @@ def _random_request(random: Random, state: Tower) -> Request:
     layouts, panes = sorted(state.layouts.layouts), sorted(state.layouts.panes)
     if not panes or random.random() < 0.08:
         name = f"session-{random.randrange(10**6)}"
-        return b.create(random.choice(["1m+2s", "2m+2s"]), name, container=random.choice([HOST, b.BENCH]))
+        return b.create(random.choice(["1m+2s", "2m+2s", "guarded"]), name, container=random.choice([HOST, b.BENCH]))
     pane_id = random.choice(panes)
     pane = state.layouts.panes[pane_id]
     asked: list[Request] = [
@@ -150,11 +157,19 @@ def _random_request(random: Random, state: Tower) -> Request:
     ]
     if random.random() < 0.1:
         return _of_agents(random, pane_id, state)
+    if random.random() < 0.1:
+        asked.append(c.LayoutRestore(layout_id=random.choice(layouts)))
     if random.random() < 0.03:
         asked.append(c.LayoutRemove(layout_id=random.choice(layouts)))
     if pane.state is PaneState.CREATING and random.random() < 0.9:
         return _next_step(random, pane_id, pane.next_stage)
     return random.choice(asked)
+
+
+def _of_the_policy(pane_id: str, _due_at: datetime, state: Tower) -> Request:
+    """The half of a restart that is to be done."""
+    removed = state.layouts.panes[pane_id].state is PaneState.REMOVED
+    return b.recreate(pane_id) if removed else c.PaneRemove(pane_id=pane_id)
 
 
 def _of_agents(random: Random, pane_id: str, state: Tower) -> Request:

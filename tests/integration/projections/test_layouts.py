@@ -7,6 +7,7 @@ import pytest
 
 from adapters.sql import SqlDatabase
 from domain.layouts.state import aggregate
+from projections.tables import instant
 from tests.integration.projections.conftest import Running, Start
 from tests.integration.projections.recorded import ListLog, random_history
 from tests.unit import builders as b
@@ -39,6 +40,9 @@ async def test_a_layout_just_created(tower: Running, log: ListLog) -> None:
         "label": "s1",
         "launch_profile": "shell",
         "restart": "never",
+        "restart_count": 0,
+        "restart_due_at": None,
+        "restart_given_up": None,
         "state": "creating",
         "failed_stage": None,
         "reason": None,
@@ -258,8 +262,12 @@ async def test_rows_are_the_state_of_the_domain(database: SqlDatabase, running: 
         assert sorted(pane["id"] for pane in row["panes"]) == sorted(layout.pane_ids)
         for shown in row["panes"]:
             pane = state.layouts.panes[shown["id"]]
-            for name in set(shown) - {"id", "reason", "origin", "created_at", "updated_at"}:
+            due_at = None if pane.restart_due_at is None else instant(pane.restart_due_at)
+            assert shown["restart_due_at"] == due_at
+            for name in set(shown) - {"id", "reason", "origin", "created_at", "updated_at", "restart_due_at"}:
                 assert shown[name] == getattr(pane, name), (shown["id"], name)
+    panes = state.layouts.panes.values()
+    assert any(pane.restart_count or pane.restart_open for pane in panes)
     agents = [agent async for agent in _all_agents(tower)]
     assert sorted(agent["id"] for agent in agents) == sorted(state.agents.known)
     for agent in agents:
