@@ -365,6 +365,7 @@ async def change_stopped(child: Child, name: str, changes: Mapping[str, object])
 
 
 STORIES: Mapping[str, Story] = {
+    "engine._measure_broker.": Lingering(),
     "engine._purge_commands.": Lingering(),
     "recovery._kill_remains.": Remains(),
     "recovery._list.panes.after#2": Lost(),
