@@ -9,7 +9,7 @@ from adapters.cli.command import HomeOption, NodeOption
 
 GROUPS: Final = {
     "layout": "Create, list, show and remove managed tmux layouts.",
-    "pane": "List, show, remove and recreate panes; read their logs; attach to them.",
+    "pane": "List, show, remove and recreate panes; type into them, read their logs, attach to them.",
     "agent": "The registry of agents.",
     "container": "The containers that the tower knows; look for others.",
     "template": "The templates that layouts are made from.",

@@ -1,4 +1,4 @@
-"""`agenttower pane list|show|remove|recreate`; `logs` and `attach` have files of their own."""
+"""`agenttower pane list|show|remove|recreate`; `send`, `logs` and `attach` have files of their own."""
 
 from typing import Annotated, Any, Final
 
@@ -44,13 +44,14 @@ _SHOWN: Final = (
 
 
 def add(_app: typer.Typer, groups: dict[str, typer.Typer]) -> None:
-    from adapters.cli import attach, logs
+    from adapters.cli import attach, logs, send
 
     group = groups["pane"]
     register(group, "list")(list_)
     register(group, "show")(show)
     register(group, "remove")(remove)
     register(group, "recreate")(recreate)
+    register(group, "send")(send.send)
     register(group, "logs")(logs.logs)
     register(group, "attach")(attach.attach)
 

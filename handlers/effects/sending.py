@@ -43,7 +43,11 @@ class Sending:
         elif container_id is None:
             failure = "pane_gone"
         else:
-            failure = await self._type(container_id, send)
+            try:
+                failure = await self._type(container_id, send)
+            except Exception:  # noqa: BLE001 (whatever it was, nobody may wait for the end of this text for ever)
+                _log.exception("sending failed", send_id=send.send_id, pane_id=send.pane_id)
+                failure = "unreachable"
         if failure is not None:
             failed = s.PaneRecordSendFailed(pane_id=send.pane_id, send_id=send.send_id, reason=failure)
             self._follow_ups.send(send.pane_id, f"send_failed:{send.send_id}", failed)

@@ -17,7 +17,7 @@ from adapters.nats.wire import WireClient
 from domain.layouts.state import PaneState
 from domain.tower import Tower
 from tests.faults.book import Book, Driver, driving
-from tests.faults.check import at_rest
+from tests.faults.check import at_rest, word_of
 from tests.faults.child import NODE, Child, Died
 from tests.integration.containers.engines import podman
 from tests.needs import need
@@ -89,6 +89,16 @@ async def a_life(child: Child, book: Book) -> None:
     await child.kill()
 
 
+async def type_into(driver: Driver, pane_id: str) -> None:
+    """A word of its own, and wait for the end of its sending."""
+    await driver.ask("pane", "send", {"pane_id": pane_id, "text": word_of(len(driver.book.sent))})
+
+    async def ended() -> bool:
+        return not (await driver.state()).sends.open
+
+    await driver.or_died(eventually(ended, "the text is typed"))
+
+
 class Life(Story):
     """Created through both doors, asked again, broken, removed, recreated, removed as a whole, with an adopted agent
     beside; then a clean stop."""
@@ -102,6 +112,7 @@ class Life(Story):
         await driver.or_died(driver.again(first_sent))
         await adopted(driver)
         if first:
+            await type_into(driver, first[1])
             await driver.or_died(_killed_process(driver, first[1]))
             await driver.ask("pane", "remove", {"pane_id": first[0]}, door="durable")
             await driver.or_died(at_rest(driver))

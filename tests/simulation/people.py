@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from domain.layouts.state import Pane
+from domain.layouts.state import Pane, PaneState
 from handlers.inbox import Asked
 from handlers.ports import Answer
 from tests.simulation.commands import NoTower, NotQueued
@@ -145,8 +145,10 @@ class People:
         pane = random.choice(sorted(panes, key=_pane_id))
         if choice < 0.6:
             return "pane.remove", {"pane_id": pane.pane_id}
-        if choice < 0.72:
-            return "pane.send", {"pane_id": pane.pane_id, "text": f"text {self._ids.uuid7()}"}
+        if choice < 0.75:
+            able = sorted((each for each in panes if each.state is PaneState.READY), key=_pane_id)
+            there = random.choice(able) if able and random.random() < 0.9 else pane
+            return "pane.send", {"pane_id": there.pane_id, "text": f"text {self._ids.uuid7()}"}
         if choice < 0.98:
             gone = sorted((each for each in panes if not each.live and each.successor_id is None), key=_pane_id)
             source = random.choice(gone) if gone and random.random() < 0.8 else pane
