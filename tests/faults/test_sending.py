@@ -6,7 +6,7 @@ import pytest
 
 from domain.sends import PaneSendFailed, PaneTextSent
 from tests.faults.book import Book, Driver, driving
-from tests.faults.check import at_rest, check, typed, word_of
+from tests.faults.check import at_rest, typed, word_of
 from tests.faults.child import Child, Died
 from tests.faults.stories import ready, type_into
 from tests.waiting import eventually
@@ -36,8 +36,6 @@ async def test_once_or_not_at_all() -> None:
                 word = word_of(len(book.sent) - 1)
                 assert await last_end(driver) == end, point
                 await eventually(lambda word=word, times=times: typed(child.home)[word] == times, f"{point}: {times}")
-                if point == list(ENDS)[-1]:
-                    await check(driver)
             await child.kill()
 
 
