@@ -3,7 +3,7 @@
 import pytest
 
 from handlers.ports import PaneNotThere, TerminalGone, TerminalUnreachable
-from tests.contract.test_terminal import Rig, bench, dead, rig, two
+from tests.contract.terminals import Rig, bench, dead, rig, two
 
 __all__ = ("bench", "rig")
 
