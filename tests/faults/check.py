@@ -1,8 +1,6 @@
 """What must hold after every fault: the promises of the book, the chain, the read models, tmux, no orphans."""
 
-import re
 import tempfile
-from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -20,11 +18,11 @@ from projections.registry import PROJECTIONS
 from projections.tables import POSITIONS
 from tests.faults.book import Driver
 from tests.faults.child import NODE, Child
+from tests.faults.words import typed_again
 from tests.integration.projections.conftest import postgres_server
 from tests.waiting import eventually
 
 SETTLES_S = 120.0
-_WORD = re.compile(r"word-\d+-end")
 
 Dump = dict[str, list[tuple[Any, ...]]]
 
@@ -64,23 +62,6 @@ async def at_rest(driver: Driver) -> Tower:
         raise AssertionError(f"tmux and the log do not agree:\n{chr(10).join(last)}\n{error}"[:4000]) from None
     assert state is not None
     return state
-
-
-def word_of(number: int) -> str:
-    """What is sent to a pane as the command of that number in the book."""
-    return f"word-{number}-end"
-
-
-def typed(home: Path) -> Counter[str]:
-    """How often each word was typed: the terminal echoes it and cat says it again, both into the pane's log."""
-    logs = b"".join(path.read_bytes() for path in (home / "logs" / "panes").glob("*.log"))
-    return Counter(
-        {word: -(-count // 2) for word, count in Counter(_WORD.findall(logs.decode("utf-8", "replace"))).items()}
-    )
-
-
-def typed_again(home: Path) -> list[str]:
-    return [f"{word} was typed {count} times" for word, count in typed(home).items() if count > 1]
 
 
 def unlike_tmux(state: Tower, child: Child) -> list[str]:

@@ -17,8 +17,9 @@ from adapters.nats.wire import WireClient
 from domain.layouts.state import PaneState
 from domain.tower import Tower
 from tests.faults.book import Book, Driver, driving
-from tests.faults.check import at_rest, word_of
+from tests.faults.check import at_rest
 from tests.faults.child import NODE, Child, Died
+from tests.faults.words import type_into
 from tests.integration.containers.engines import podman
 from tests.needs import need
 from tests.waiting import eventually
@@ -87,16 +88,6 @@ async def a_life(child: Child, book: Book) -> None:
     async with driving(child, book) as driver:
         await ready(driver)
     await child.kill()
-
-
-async def type_into(driver: Driver, pane_id: str) -> None:
-    """A word of its own, and wait for the end of its sending."""
-    await driver.ask("pane", "send", {"pane_id": pane_id, "text": word_of(len(driver.book.sent))})
-
-    async def ended() -> bool:
-        return not (await driver.state()).sends.open
-
-    await driver.or_died(eventually(ended, "the text is typed"))
 
 
 class Life(Story):

@@ -6,9 +6,10 @@ import pytest
 
 from domain.sends import PaneSendFailed, PaneTextSent
 from tests.faults.book import Book, Driver, driving
-from tests.faults.check import at_rest, typed, word_of
+from tests.faults.check import at_rest
 from tests.faults.child import Child, Died
-from tests.faults.stories import ready, type_into
+from tests.faults.stories import ready
+from tests.faults.words import type_into, typed, word_of
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.needs("tmux")
