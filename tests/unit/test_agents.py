@@ -9,6 +9,7 @@ from domain.agents.state import session_to_resume
 from domain.containers import ContainerFacts, ContainerGone, ContainerRecordFound
 from domain.layouts import commands as c
 from domain.messages import HOST, TOWER, Request
+from domain.sends import PaneSend
 from tests.unit.builders import (
     BENCH,
     OTHER_BENCH,
@@ -146,7 +147,12 @@ class TestLabels:
 
 @pytest.mark.parametrize(
     "request_",
-    [c.PaneRemove(pane_id="A"), recreate("A"), AgentReport(pane_id="A", agent_session="s")],
+    [
+        c.PaneRemove(pane_id="A"),
+        recreate("A"),
+        PaneSend(pane_id="A", text="hello"),
+        AgentReport(pane_id="A", agent_session="s"),
+    ],
     ids=lambda request: type(request).__name__,
 )
 class TestProtection:

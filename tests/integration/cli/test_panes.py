@@ -32,7 +32,7 @@ async def killed(desk: Desk, pane: dict[str, Any]) -> dict[str, Any]:
 def test_list_and_show(desk: Desk) -> None:
     master, *_ = panes_of(desk)
     rows = {row[0]: row for row in columns(desk.ok("pane", "list", "--layout", master["layout_id"][-8:]).out)}
-    assert rows["ID"] == ["ID", "LABEL", "ROLE", "STATE", "AT", "RUNS", "TMUX", "PID"]
+    assert rows["ID"] == ["ID", "LABEL", "ROLE", "STATE", "AT", "RUNS", "TMUX", "PID", "ORIGIN"]
     assert rows[master["id"][-8:]][1:] == [
         master["label"],
         "master",
@@ -41,6 +41,7 @@ def test_list_and_show(desk: Desk) -> None:
         "shell",
         master["tmux_pane_id"],
         str(master["pid"]),
+        "managed",
     ]
     assert len(rows) == 4
     shown = dict(row for row in columns(desk.ok("pane", "show", master["id"]).out) if len(row) == 2)
