@@ -1,11 +1,14 @@
 """Adopted agents on a real tmux server: what may be adopted, that nothing of it is touched, how its end is seen."""
 
+import json
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.integration.tmux.support import reported, reporter
 from tests.integration.tower.conftest import Desk
 from tests.waiting import eventually
 
@@ -205,3 +208,19 @@ class TestReporting:
         told = desk.accepted("agent", "report", {"pane_id": pane["id"], "agent_session": "a-session"})
         assert (told["agent_id"], told["replay"]) == (pane["agent_id"], False)
         assert desk.get(f"/agents/{pane['agent_id']}")["agent_session"] == "a-session"
+
+    async def test_a_successor_resumes_what_its_predecessor_reported(self, desk: Desk, tmp_path: Path):
+        """By its profile's `resume`, each word as it is written there."""
+        odd, resumed = "a b; $(x) {agent_session} '#{pane_id}'", tmp_path / "resumed"
+        folder = desk.tower.home / "config" / "agenttower" / "launch_profiles"
+        folder.mkdir(parents=True)
+        words = json.dumps(reporter(resumed, "--resume", "{agent_session}", "--name=again-{agent_session}"))
+        (folder / "agent.yaml").write_text(f"name: agent\ncommand: [sleep, '100000']\nresume: {words}\n")
+        layout = await desk.ready("ours", launch_command_overrides={"master:m1": "agent"})
+        first = layout["panes"][0]
+        desk.accepted("agent", "report", {"pane_id": first["id"], "agent_session": odd})
+        desk.accepted("pane", "remove", {"pane_id": first["id"]})
+        desk.accepted("pane", "recreate", {"predecessor_pane_id": first["id"]})
+        given, environment, _ = await reported(resumed)
+        assert given == ["--resume", odd, f"--name=again-{odd}"]
+        assert environment["AGENTTOWER_PANE_ID"] != first["id"]
