@@ -165,6 +165,8 @@ class People:
             return "agent.report", {"pane_id": pane_id, "agent_session": f"session-{random.randrange(3)}"}
         container_id = random.choice(CONTAINERS)
         server = self._world.servers.get(container_id)
+        if server is not None and random.random() < 0.7:
+            server.person_creates(random.choice(("mine", "yours")))
         places = [pane.tmux_pane_id for _, pane in server.panes()] if server is not None else []
         adopting = {"container_id": container_id, "tmux_pane_id": random.choice((*places, "%99"))}
         return "agent.adopt", {**adopting, "label": random.choice(("m1", "s1", "mine", "yours"))}
