@@ -167,13 +167,15 @@ class PaneToCreate(msgspec.Struct, frozen=True, kw_only=True):
 class SeenPane(msgspec.Struct, frozen=True, kw_only=True):
     """One tmux pane as listed. `pane_id` is our user option, None for a pane that is not ours.
 
-    `exit_code` and `signal` are known only for dead panes, and not always then.
+    `exit_code` and `signal` are known only for dead panes, and not always then. `own_session`: its session was made by
+    the tower, whatever it is called by now.
     """
 
     pane_id: str | None
     tmux_pane_id: str
     pid: int
     session_name: str
+    own_session: bool
     window_index: int
     pane_index: int
     title: str

@@ -58,14 +58,27 @@ class Listing:
 
 
 def _pane(fields: Sequence[str]) -> SeenPane:
-    own_id, tmux_pane_id, pid, window_index, pane_index, dead, status, signal, piped, _, session, title, command = (
-        fields
-    )
+    (
+        own_id,
+        tmux_pane_id,
+        pid,
+        window_index,
+        pane_index,
+        dead,
+        status,
+        signal,
+        piped,
+        own_session,
+        session,
+        title,
+        command,
+    ) = fields
     return SeenPane(
         pane_id=own_id or None,
         tmux_pane_id=tmux_pane_id,
         pid=int(pid),
         session_name=session,
+        own_session=bool(own_session),
         window_index=int(window_index),
         pane_index=int(pane_index),
         title=title,

@@ -12,6 +12,7 @@ import structlog
 
 from domain.agents.state import session_to_resume
 from domain.layouts import commands as c
+from domain.layouts.guards import session_key
 from domain.layouts.labels import MARKER
 from domain.layouts.state import Layout, Layouts, Pane, PaneState, Stage
 from domain.tower import Tower
@@ -48,6 +49,14 @@ async def seen_panes(terminal: Terminal) -> Sequence[SeenPane]:
         return await terminal.panes()
     except TerminalGone:
         return ()
+
+
+def living_session(layout: Layout, siblings: Sequence[SeenPane]) -> str | None:
+    """The name of the layout's session, if it lives with one of its panes: the one of its name, else the one of the
+    tower's that a person has renamed. A person's own session, into which panes were moved, is not it."""
+    name = session_key(layout.tmux_session_name)
+    names = [seen.session_name for seen in siblings if seen.own_session or seen.session_name == name]
+    return name if name in names else next(iter(names), None)
 
 
 def argv_of(profile: LaunchProfile, agent_session: str | None) -> tuple[str, ...]:
@@ -114,8 +123,9 @@ class Stages:
         to_create = [each for _, each in missing]
         siblings = [there[pane.pane_id] for pane in layouts.panes_of(layout.layout_id) if pane.pane_id in there]
         made: Sequence[SeenPane] = ()
-        if to_create and siblings:
-            made = await terminal.add_panes(siblings[0].session_name, to_create)
+        session = living_session(layout, siblings)
+        if to_create and session is not None:
+            made = await terminal.add_panes(session, to_create)
         elif to_create:
             made = await self._start_session(terminal, layout, missing)
         return {**there, **{seen.pane_id: seen for seen in made if seen.pane_id is not None}}

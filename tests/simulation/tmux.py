@@ -41,6 +41,7 @@ class Pane:
 class Session:
     name: str
     panes: list[Pane] = field(default_factory=list)
+    own: bool = True
 
 
 class Server:
@@ -123,7 +124,7 @@ class Server:
         """A session of the operator's own with one pane."""
         if name not in self.sessions:
             self.running = True
-            self.sessions[name] = Session(name, [self._pane(None, "operator", "sh")])
+            self.sessions[name] = Session(name, [self._pane(None, "operator", "sh")], own=False)
             self._tell()
 
     def end(self, pane: Pane, exit_code: int | None, signal: int | None) -> None:
@@ -190,6 +191,7 @@ def _seen(session: Session, pane: Pane) -> SeenPane:
         tmux_pane_id=pane.tmux_pane_id,
         pid=pane.pid,
         session_name=session.name,
+        own_session=session.own,
         window_index=0,
         pane_index=session.panes.index(pane),
         title=pane.title,

@@ -212,6 +212,9 @@ class TestLabels:
     def test_the_names_of_slots(self) -> None:
         assert slot_names(BUILT_IN["2m+2s"]) == ("master:m1", "master:m2", "slave:s1", "slave:s2")
 
+    def test_a_pattern_counts_past_the_literal_labels_beside_it(self) -> None:
+        assert slot_names(_template("lead", "s{n}", "s1").templates["t"]) == ("master:lead", "master:s2", "master:s1")
+
 
 class TestSessionNames:
     def test_that_of_a_living_layout_is_a_conflict(self) -> None:

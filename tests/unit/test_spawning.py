@@ -5,6 +5,7 @@ import pytest
 from domain.layouts.state import Layouts
 from domain.messages import Event
 from handlers.effects.spawning import Clean, Create, Finish, job_for, open_jobs
+from handlers.effects.stages import living_session
 from tests.unit.builders import (
     gone,
     launch_exited,
@@ -21,6 +22,7 @@ from tests.unit.builders import (
     spawned,
 )
 from tests.unit.given import given
+from tests.unit.test_watching import seen as a_pane
 
 
 def jobs(*history: Event, then: Event):
@@ -83,3 +85,24 @@ class TestAtAStart:
         )
         assert open_jobs(state) == ()
         assert open_jobs(layouts(*ready_layout(), *removed_layout("M"))) == ()
+
+
+class TestWhereARecreatedPaneGoes:
+    """To its layout's session, if that lives with a pane of the layout."""
+
+    @pytest.mark.parametrize(
+        ("siblings", "session"),
+        [
+            ((), None),
+            ((("session-L", True),), "session-L"),
+            ((("renamed", True),), "renamed"),
+            ((("person", False), ("renamed", True)), "renamed"),
+            ((("other-layout", True), ("session-L", True)), "session-L"),
+            ((("person", False),), None),
+            # Of that name, but made by somebody else when ours had ended.
+            ((("person", False), ("session-L", False)), "session-L"),
+        ],
+    )
+    def test_by_its_name_else_by_its_mark(self, siblings: tuple[tuple[str, bool], ...], session: str | None):
+        seen = [a_pane("L-s1", session_name=name, own_session=own) for name, own in siblings]
+        assert living_session(layouts(*ready_layout()).layouts["L"], seen) == session

@@ -24,6 +24,7 @@ def seen(pane_id: str | None, **fields: Any) -> SeenPane:
         "tmux_pane_id": "%1",
         "pid": 100,
         "session_name": "session-L",
+        "own_session": True,
         "window_index": 0,
         "pane_index": 0,
         "title": "whatever its program says",

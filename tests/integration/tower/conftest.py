@@ -112,11 +112,15 @@ class Desk:
 
     def tmux_panes(self) -> list[TmuxPane]:
         """The managed panes that stand in tmux."""
-        names = ["@agenttower_pane_id", "title", "pid", "current_command", "dead"]
-        fields = ["pane_id", *(name if name[0] == "@" else f"pane_{name}" for name in names), "session_name"]
-        lines = self.tmux("list-panes", "-a", "-F", "|".join(f"#{{{field}}}" for field in fields)).splitlines()
-        panes = (line.split("|") for line in lines)
-        return [TmuxPane(a, b, c, int(d), e, f == "1", g) for a, b, c, d, e, f, g in panes if b]
+        names = ("pane_id", "@agenttower_pane_id", "pane_pid", "pane_current_command", "pane_dead", "session_name")
+        # Last what may hold the separator.
+        form = "|".join(f"#{{{name}}}" for name in (*names, "pane_title"))
+        panes = (line.split("|", len(names)) for line in self.tmux("list-panes", "-a", "-F", form).splitlines())
+        return [
+            TmuxPane(tmux_pane_id, pane_id, title, int(pid), command, dead == "1", session)
+            for tmux_pane_id, pane_id, pid, command, dead, session, title in panes
+            if pane_id
+        ]
 
     def events(self, **query: Any) -> list[dict[str, Any]]:
         """All events that match, in order."""
