@@ -175,7 +175,7 @@ class SeenPane(msgspec.Struct, frozen=True, kw_only=True):
     tmux_pane_id: str
     pid: int
     session_name: str
-    own_session: bool
+    own_session: bool = False
     window_index: int
     pane_index: int
     title: str
