@@ -163,6 +163,8 @@ def _random_request(random: Random, state: Tower) -> Request:
         asked.append(c.LayoutRemove(layout_id=random.choice(layouts)))
     if pane.state is PaneState.CREATING and random.random() < 0.9:
         return _next_step(random, pane_id, pane.next_stage)
+    if pane.state is PaneState.READY and random.random() < 0.3:
+        return c.PaneRecordExited(pane_id=pane_id, exit_code=random.randrange(3))
     return random.choice(asked)
 
 
