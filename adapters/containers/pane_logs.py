@@ -41,16 +41,9 @@ def _absolute(log_path: str) -> str:
     return log_path
 
 
-def beneath_bench(home: Path, log_path: str) -> str | None:
-    """The part of `log_path` below the tower's bench folder; None for a log that does not lie there."""
-    bench = home / "bench"
+def open_log(log_path: str, bench: Path) -> int:
+    """A descriptor to read a log of this machine with. No symbolic link below `bench` is followed. `OSError`."""
     path = Path(log_path)
-    return str(path.relative_to(bench)) if path.is_relative_to(bench) and ".." not in path.parts else None
-
-
-def open_log(home: Path, log_path: str) -> int:
-    """A descriptor to read a log of the host with; no symbolic link below the bench folder is followed. `OSError`."""
-    below = beneath_bench(home, log_path)
-    if below is None:
-        return os.open(log_path, os.O_RDONLY | os.O_CLOEXEC)
-    return open_beneath(home / "bench", below, os.O_RDONLY)
+    if path.is_relative_to(bench) and ".." not in path.parts:
+        return open_beneath(bench, str(path.relative_to(bench)), os.O_RDONLY)
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -140,6 +140,12 @@ def attach_log(tmux_pane_id: str, pane_id: str, log_path: str) -> list[Command]:
     return [_if_ours(target, pane_id, [["if-shell", "-F", "-t", target, "#{?pane_pipe,0,1}", sequence(pipe)]])]
 
 
+def can_write_log(log_path: str) -> list[Command]:
+    """Prints `yes` where the server's user can write the log, which is made, else `no`."""
+    make = log_command(log_path).replace("exec cat", ":").replace("#", "##")
+    return [["if-shell", make, "display-message -p yes", "display-message -p no"]]
+
+
 def set_title(tmux_pane_id: str, pane_id: str, title: str) -> list[Command]:
     """Refused when the pane is not ours."""
     target = pane_target(tmux_pane_id)

@@ -192,7 +192,8 @@ class Stages:
         path = self._log_paths.of(pane.container_id, pane_id)
 
         async def attach() -> None:
-            if not seen.piped and not seen.dead:
+            # Also where it is piped: the program behind the pipe may be unable to write.
+            if not seen.dead:
                 await terminal.attach_log(seen.tmux_pane_id, pane_id, path.written)
             await terminal.set_title(seen.tmux_pane_id, pane_id, pane.label)
 
