@@ -23,6 +23,20 @@ def open_beneath(folder: Path, relative: str, flags: int, mode: int = 0o600, *, 
         os.close(at)
 
 
+def make_folders_beneath(folder: Path, relative: str, mode: int) -> None:
+    """`folder` and those of `relative` below it, `folder` and the new ones with this mode. As strict; `OSError`."""
+    folder.mkdir(mode=mode, parents=True, exist_ok=True)
+    at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fchmod(at, mode)
+        for name in PurePosixPath(relative).parts:
+            below = _folder(at, name, mode)
+            os.close(at)
+            at = below
+    finally:
+        os.close(at)
+
+
 def _folder(at: int, name: str, mode: int | None) -> int:
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     try:

@@ -13,6 +13,7 @@ import msgspec
 
 from adapters.containers.addresses import Servers
 from adapters.containers.engine import CliEngine
+from adapters.containers.pane_logs import make_log_folder
 from adapters.crashing import armed
 from adapters.files.launching import FIRST_READ_S, LaunchFiles
 from adapters.files.snapshots import FileSnapshots
@@ -130,6 +131,7 @@ class Engine:
 
     def __init__(self, settings: Settings, connections: Connections, metrics: Metrics) -> None:
         clock, ids = armed(SystemClock()), SystemIds()
+        self._settings = settings
         node, home = settings.node, settings.home
         self.instance = ids.uuid7()
         self.inbox = Inbox()
@@ -221,6 +223,7 @@ class Engine:
     async def start(self, parts: Parts) -> None:
         """Files, state in memory, claim, containers, recovery, effects."""
         await self.launching.look(FIRST_READ_S)
+        await asyncio.to_thread(make_log_folder, bench_of(self._settings))
         await self.writer.recover()
         await self.writer.claim(os.getpid(), socket.gethostname())
         await self._ping_door.open()

@@ -23,7 +23,6 @@ ANSWER_TIMEOUT_S: Final = 10.0
 PYTHON: Final = (3, 11)
 TMUX: Final = (3, 0)
 BROKER: Final = (2, 14)
-ENGINE_FIX: Final = "start its engine, or give this user access to it"
 SCOPE_LINE: Final = "systemd-run --user --scope agenttower up"
 
 _MARKS: Final = {"good": ("✓", "green"), "warning": ("!", "yellow"), "broken": ("✗", "red")}
@@ -112,28 +111,6 @@ def broker_program() -> Finding:
     if _numbers(said) < BROKER:
         return Finding("broken", "nats-server", f"{said} is too old", "nats-server 2.14 or newer: " + install)
     return Finding("good", "nats-server", said)
-
-
-def container_engine(settings: "Settings") -> Finding:
-    """Not needed for layouts on this machine."""
-    from adapters.containers.cli import KNOWN, find_cli
-
-    program = find_cli(settings.container_cli)
-    if program is None and settings.container_cli is not None:
-        missing = f"{settings.container_cli} is not there: layouts run on this machine only"
-        return Finding("warning", "containers", missing, "install it, or correct AGENTTOWER_CONTAINER_CLI")
-    if program is None:
-        return Finding("good", "containers", f"neither {' nor '.join(KNOWN)}: layouts run on this machine only")
-    argv = (program, "ps", "-a", "-q")
-    failed = Finding("warning", "containers", f"{program} gives no answer", ENGINE_FIX)
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=ANSWER_TIMEOUT_S, check=False)
-    except (OSError, subprocess.SubprocessError):
-        return failed
-    if done.returncode != 0:
-        said = done.stderr.strip().rpartition("\n")[2] or "it does not say why"
-        return failed._replace(said=f"{program} does not list its containers: {said}")
-    return Finding("good", "containers", f"{program} answers, with {len(done.stdout.split())} containers")
 
 
 def launch_files() -> Iterator[Finding]:
@@ -259,6 +236,15 @@ def broker_answers(settings: "Settings") -> Finding | None:
     except BrokerProblem as error:
         return Finding("broken", "broker", str(error), "start it, or correct AGENTTOWER_NATS_URL")
     return Finding("good", "broker", f"{without_credentials(url)} answers")
+
+
+def container_engine(settings: "Settings") -> Finding:
+    from adapters.cli.client import quiet_logs
+    from adapters.cli.doctor_containers import look_at_containers
+
+    quiet_logs()
+    level, said, fix = look_at_containers(settings)
+    return Finding(level, "containers", said, fix)
 
 
 def login_session(settings: "Settings", *, own_cgroup: Callable[[], str] | None = None) -> Finding | None:

@@ -60,8 +60,9 @@ def _inspected(found: Mapping[str, Any], bench: str) -> Inspected:
 
 
 def _bench_dir(mounts: Sequence[Mapping[str, Any]], bench: str) -> str | None:
-    """Where the bench folder is mounted, writable: pane logs go there."""
-    for mount in mounts:
-        if str(mount.get("Source")) == bench and mount.get("RW", True):
-            return posixpath.normpath(str(mount["Destination"]))
-    return None
+    """Where the bench folder is mounted so that pane logs can be written: all of it, or its `logs` alone."""
+    written = {str(each.get("Source")): str(each["Destination"]) for each in mounts if each.get("RW", True)}
+    logs = posixpath.normpath(written.get(f"{bench}/logs", "/"))
+    if posixpath.basename(logs) == "logs":
+        return posixpath.dirname(logs)
+    return posixpath.normpath(written[bench]) if bench in written else None

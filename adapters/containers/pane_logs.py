@@ -10,12 +10,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from adapters.beneath import open_beneath
+import structlog
+
+from adapters.beneath import make_folders_beneath, open_beneath
 from adapters.containers.executing import exec_words
 from adapters.containers.inside import run_inside
 from domain.containers import ContainerFacts
+from handlers.effects.log_paths import BENCH_LOGS
 
 TAIL_S: Final = 20.0
+
+_log = structlog.get_logger("containers")
 
 
 async def read_tail(cli: str, container: ContainerFacts, log_path: str, *, lines: int) -> bytes:
@@ -39,6 +44,14 @@ def _absolute(log_path: str) -> str:
     if not posixpath.isabs(log_path):
         raise ValueError(f"not the path of a pane log: {log_path!r}")
     return log_path
+
+
+def make_log_folder(bench: Path) -> None:
+    """The bench folder and that of its logs, which every user of a container may go through. Blocking."""
+    try:
+        make_folders_beneath(bench, BENCH_LOGS, 0o755)
+    except OSError as error:
+        _log.warning("containers cannot write pane logs here", folder=str(bench), reason=str(error))
 
 
 def open_log(log_path: str, bench: Path) -> int:

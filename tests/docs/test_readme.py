@@ -207,6 +207,7 @@ def test_every_shell_block_is_known() -> None:
     assert unmarked == [
         "make demo\nmake test",
         'export PATH="$PWD/.venv/bin:$PATH"',
+        next(block.text.strip() for block in blocks() if "docker run --detach" in block.text),
         "docker compose up --build",
         "systemd-run --user --scope agenttower up",
     ]

@@ -1,16 +1,12 @@
 """`container list` and `container scan`, and naming a container on the command line."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adapters.cli import references
-from adapters.cli.doctor import container_engine
 from adapters.cli.failures import Failure
-from adapters.settings import load
 from tests.integration.cli.conftest import Desk, Terminal, columns
 from tests.integration.cli.test_completion import offered
 
@@ -119,33 +115,3 @@ def test_what_stands_for_none_is_not_found(reference: str) -> None:
     with pytest.raises(Failure) as failed:
         references.container_id(LISTED, reference)
     assert (failed.value.code, failed.value.details) == ("container_not_found", {"container_id": reference})
-
-
-# --- doctor --------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def installed(monkeypatch: pytest.MonkeyPatch, folder: Path, **scripts: str) -> Iterator[None]:
-    for name, script in scripts.items():
-        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
-        (folder / name).chmod(0o755)
-    with monkeypatch.context() as patch:
-        patch.setenv("PATH", str(folder))
-        yield
-
-
-def test_doctor_says_whether_the_engine_answers(monkeypatch: pytest.MonkeyPatch, short_tmp: Path) -> None:
-    settings = load({"home": str(short_tmp / "home")})
-    with installed(monkeypatch, short_tmp):
-        alone = "neither docker nor podman: layouts run on this machine only"
-        assert container_engine(settings) == ("good", "containers", alone, "")
-        level, _, said, fix = container_engine(load({"container_cli": "bench-engine"}))
-        assert (level, said) == ("warning", "bench-engine is not there: layouts run on this machine only")
-        assert fix
-    with installed(monkeypatch, short_tmp, podman="echo one; echo two"):
-        answers = f"{short_tmp}/podman answers, with 2 containers"
-        assert container_engine(settings)[:3] == ("good", "containers", answers)
-    with installed(monkeypatch, short_tmp, docker="echo 'no daemon' >&2; exit 1"):
-        level, _, said, fix = container_engine(settings)
-        assert (level, said) == ("warning", f"{short_tmp}/docker does not list its containers: no daemon")
-        assert fix

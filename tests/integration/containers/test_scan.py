@@ -70,6 +70,12 @@ async def test_the_bench_folder_is_found_among_the_mounts_if_it_can_be_written(c
     assert (await found(scanner(cli, tmp_path / "another"), written)).bench_dir is None
 
 
+async def test_its_logs_alone_may_be_written(cli: str, start: Start, tmp_path: Path):
+    (tmp_path / "logs").mkdir()
+    container = start(mounts={tmp_path: "/run/bench:ro", tmp_path / "logs": "/run/bench/logs"})
+    assert (await found(scanner(cli, tmp_path), container)).bench_dir == "/run/bench"
+
+
 async def test_paused_is_running_and_stopped_is_not(cli: str, start: Start, tmp_path: Path):
     container = start()
     container.pause()
