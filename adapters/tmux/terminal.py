@@ -70,11 +70,11 @@ class TmuxTerminal:
             await asyncio.to_thread(make_logs, self.address, log_path)
         except (OSError, ValueError) as error:
             raise TerminalError(f"the log cannot be written: {error}") from error
-        # The program behind the pipe would fail unheard.
-        if not self.address.local and await self._link.run(sequences.can_write_log(log_path), repeatable=True) != [
-            "yes"
-        ]:
-            raise TerminalError("the log cannot be written in the container")
+        if not self.address.local:
+            # The program behind the pipe would fail unheard.
+            said = await self._link.run(sequences.can_write_log(log_path), repeatable=True)
+            if said != ["yes"]:
+                raise TerminalError("the log cannot be written in the container")
         await self._link.run(sequences.attach_log(tmux_pane_id, pane_id, log_path), repeatable=True)
 
     async def set_title(self, tmux_pane_id: str, pane_id: str, title: str) -> None:

@@ -89,7 +89,7 @@ class TestServers:
         await desk.scan()
         script = 'echo "$HOME $LANG ünï" >/tmp/said; exec sleep 100000'
         (made,) = await desk.of(container).create_session("s", [pane("p1", script)])
-        await desk.of(container).set_title(made.tmux_pane_id, "tïtle")
+        await desk.of(container).set_title(made.tmux_pane_id, "p1", "tïtle")
         assert [each.title for each in await desk.of(container).panes()] == ["tïtle"]
         said = await eventually(lambda: container.execute("cat", "/tmp/said", check=False), "the pane speaks")
         assert said == "/home/dev C.UTF-8 ünï\n"
@@ -247,7 +247,7 @@ class TestLogs:
         await desk.scan()
         (made,) = await desk.of(container).create_session("s", [pane("p1", log_path=path)])
         with pytest.raises(TerminalError, match="cannot be written") as refused:
-            await desk.of(container).attach_log(made.tmux_pane_id, path)
+            await desk.of(container).attach_log(made.tmux_pane_id, "p1", path)
         assert not isinstance(refused.value, TerminalUnreachable | TerminalGone)
 
     async def test_a_container_cannot_lead_the_tower_out_of_the_folder(self, desk: Desk, start: Start):
@@ -259,7 +259,7 @@ class TestLogs:
         (desk.bench / "logs" / "panes").symlink_to(secret)
         (made,) = await desk.of(container).create_session("s", [pane("p1", log_path="/bench/logs/panes/p1.log")])
         with pytest.raises(TerminalError, match="log cannot be written"):
-            await desk.of(container).attach_log(made.tmux_pane_id, "/bench/logs/panes/p1.log")
+            await desk.of(container).attach_log(made.tmux_pane_id, "p1", "/bench/logs/panes/p1.log")
         assert not list(secret.iterdir())
         with pytest.raises(OSError, match=r"symbolic|directory"):
             open_log(str(desk.bench / "logs/panes/p1.log"), desk.bench)
