@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 import time
 from datetime import datetime
 from pathlib import Path
@@ -67,7 +68,7 @@ async def reattached(desk: Desk) -> str:
     recovered = max(datetime.fromisoformat(event["time"]).timestamp() for event in events)
     claimed = datetime.fromisoformat(desk.events(type=CLAIMED)[-1]["time"]).timestamp()
     figures = (
-        f"reattached {recovered - started:.2f} s after the start ({recovered - claimed:.2f} s after the node was claimed),"
+        f"reattached {recovered - started:.2f} s after the start ({recovered - claimed:.2f} s after the claim),"
         f" visible {visible - recovered:.2f} s after that"
     )
     assert recovered - started < SLOW * REATTACHED_S, figures
@@ -76,7 +77,7 @@ async def reattached(desk: Desk) -> str:
     return figures
 
 
-async def test_160_panes_are_made_reattached_and_removed_without_a_trace(desk: Desk, record_property):
+async def test_160_panes_are_made_reattached_and_removed_without_a_trace(desk: Desk):
     first = await desk.ready("first", "2m+2s")
     desk.accepted("layout", "remove", {"layout_id": first["id"]})
     await eventually(lambda: not desk.tmux_panes(), "the first layout is gone")
@@ -91,7 +92,7 @@ async def test_160_panes_are_made_reattached_and_removed_without_a_trace(desk: D
     figures = await reattached(desk)
     assert len(desk.get("/panes", state="ready", limit=200)["items"]) == PANES
     assert len(desk.tmux_panes()) == PANES
-    record_property("figures", figures)
+    sys.stdout.write(f"{figures}\n")
 
     for layout_id in layouts:
         desk.accepted("layout", "remove", {"layout_id": layout_id})
