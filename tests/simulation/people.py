@@ -135,6 +135,9 @@ class People:
         panes, standing = list(layouts.panes.values()), list(layouts.layouts)
         if random.random() < 0.12:
             return self._of_agents(panes)
+        able = sorted((each for each in panes if each.state is PaneState.READY), key=_pane_id)
+        if self._world.talkative and able and random.random() < 0.5:
+            return "pane.send", self._text_for(random.choice(able))
         choice = random.random()
         if choice < 0.25 or not panes:
             return "layout.create", self._creation()
@@ -146,9 +149,7 @@ class People:
         if choice < 0.6:
             return "pane.remove", {"pane_id": pane.pane_id}
         if choice < 0.75:
-            able = sorted((each for each in panes if each.state is PaneState.READY), key=_pane_id)
-            there = random.choice(able) if able and random.random() < 0.9 else pane
-            return "pane.send", {"pane_id": there.pane_id, "text": f"text {self._ids.uuid7()}"}
+            return "pane.send", self._text_for(random.choice(able) if able and random.random() < 0.9 else pane)
         if choice < 0.98:
             gone = sorted((each for each in panes if not each.live and each.successor_id is None), key=_pane_id)
             source = random.choice(gone) if gone and random.random() < 0.8 else pane
@@ -170,6 +171,9 @@ class People:
         places = [pane.tmux_pane_id for _, pane in server.panes()] if server is not None else []
         adopting = {"container_id": container_id, "tmux_pane_id": random.choice((*places, "%99"))}
         return "agent.adopt", {**adopting, "label": random.choice(("m1", "s1", "mine", "yours"))}
+
+    def _text_for(self, pane: Pane) -> dict[str, Any]:
+        return {"pane_id": pane.pane_id, "text": f"text {self._ids.uuid7()}"}
 
     def _creation(self) -> dict[str, Any]:
         random = self._random

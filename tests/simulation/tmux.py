@@ -259,7 +259,7 @@ class SimulatedTerminal:
 
     async def send_text(self, tmux_pane_id: str, pane_id: str, text: str, *, enter: bool) -> bool:
         return await self._call(
-            "tmux.send_text",
+            "typing.send_text",
             lambda: self._server.type_in(tmux_pane_id, pane_id, text),
             detail=f"{tmux_pane_id} {pane_id[-6:]}",
         )

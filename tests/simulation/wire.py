@@ -14,7 +14,20 @@ from tests.simulation.loop import pause
 
 T = TypeVar("T")
 
-PORTS: Final = ("log", "commands", "outcomes", "timers", "tmux", "containers", "snapshots", "vault", "database")
+PORTS: Final = (
+    "log",
+    "commands",
+    "outcomes",
+    "timers",
+    "tmux",
+    "typing",
+    "containers",
+    "snapshots",
+    "vault",
+    "database",
+)
+"""`typing` is the part of tmux that types: where all of tmux is bad, few panes come so far that they are sent text."""
+
 KEPT_LINES: Final = 60
 
 

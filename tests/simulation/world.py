@@ -67,6 +67,7 @@ class World:
         self.model = Model(Ledger(), self.report, self.engine.removed)
         self.stream.appended.append(self.model.appended)
         self.crowded = random.random() < 0.05
+        self.talkative = random.random() < 0.15
         self.template = "solo" if self.crowded else None
         self.durable_share = random.choice((0.0, 0.3, 0.5, 1.0))
         self.inbox_capacity = random.choice((3, 10_000))
