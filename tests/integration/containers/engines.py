@@ -6,6 +6,7 @@ import os
 import secrets
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -143,8 +144,18 @@ class Podman:
         if self._service is not None:
             self._service.terminate()
             self._service.wait(ASK_S)
+        _end_those_of(self.folder)
         _unmount_below(self.folder)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _end_those_of(folder: Path) -> None:
+    """The helpers of an `exec` stay for five minutes to clean up behind it, and would make the folder anew."""
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit() and process.name != str(os.getpid()):
+            with contextlib.suppress(OSError):
+                if f"{folder}/".encode() in (process / "cmdline").read_bytes():
+                    os.kill(int(process.name), signal.SIGKILL)
 
 
 def _unmount_below(folder: Path) -> None:
