@@ -5,6 +5,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable, Coroutine
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -16,6 +17,7 @@ from adapters.containers.engine import CliEngine
 from adapters.containers.pane_logs import make_log_folder
 from adapters.crashing import armed
 from adapters.files.launching import FIRST_READ_S, LaunchFiles
+from adapters.files.pane_logs import FilePaneLogs
 from adapters.files.snapshots import FileSnapshots
 from adapters.files.texts import FileTexts
 from adapters.files.vault import FileVault
@@ -28,12 +30,14 @@ from adapters.settings import Settings
 from adapters.system import SystemClock, SystemIds
 from adapters.telemetry import Metrics, Traces
 from adapters.tmux.address import Address
+from adapters.tmux.log_pipe import MIB
 from adapters.tmux.terminals import TmuxTerminals
 from domain.containers import ContainerFacts
 from domain.layouts.commands import PaneSweep
 from handlers.asking import Asker
 from handlers.effects.follow_ups import FollowUps
-from handlers.effects.log_paths import LogPaths
+from handlers.effects.housekeeping import Housekeeping
+from handlers.effects.log_paths import BENCH_LOGS, LogPaths
 from handlers.effects.restarting import Restarting
 from handlers.effects.scanning import Scanning
 from handlers.effects.sending import Sending
@@ -110,9 +114,18 @@ def terminals_of(settings: Settings, known: Registry) -> TmuxTerminals:
             node=settings.node,
             launcher=server.launcher,
             shared=(server.bench_dir, bench_of(settings)) if server.bench_dir is not None else None,
+            log_max_bytes=settings.pane_log_max_mb * MIB,
         )
 
-    return TmuxTerminals(Address(socket_path=str(settings.tmux_socket), node=settings.node), address)
+    host = Address(
+        socket_path=str(settings.tmux_socket), node=settings.node, log_max_bytes=settings.pane_log_max_mb * MIB
+    )
+    return TmuxTerminals(host, address)
+
+
+def log_folders(settings: Settings) -> tuple[Path, Path]:
+    """Where pane logs stand on this machine: its own panes', and those of containers that mount the bench folder."""
+    return settings.home / "logs" / "panes", bench_of(settings) / BENCH_LOGS
 
 
 def containers_of(settings: Settings, known: Registry) -> CliEngine:
@@ -193,7 +206,7 @@ class Engine:
         self._clock, self._metrics = clock, metrics
         self._make_recovery(terminals)
         self._make_doors(connections, node, outcomes)
-        self._sweeping = Sweeping(timers=self._timers, inbox=self.inbox, ids=ids, clock=clock)
+        self._make_sweeping(settings, texts, ids)
 
     def _make_recovery(self, terminals: TmuxTerminals) -> None:
         self._recovery = armed(
@@ -204,6 +217,13 @@ class Engine:
                 instance=self.instance,
                 state=lambda: self.writer.ledger.tower,
             )
+        )
+
+    def _make_sweeping(self, settings: Settings, texts: FileTexts, ids: SystemIds) -> None:
+        logs = armed(FilePaneLogs(log_folders(settings), kept=timedelta(days=settings.pane_log_days)))
+        housekeeping = Housekeeping(texts=texts, logs=logs, clock=self._clock, state=lambda: self.writer.ledger.tower)
+        self._sweeping = Sweeping(
+            timers=self._timers, inbox=self.inbox, ids=ids, clock=self._clock, housekeeping=housekeeping
         )
 
     def _make_doors(self, connections: Connections, node: str, outcomes: Outcomes) -> None:

@@ -119,6 +119,12 @@ class Settings(BaseSettings):
         le=3,
         description="seconds from 0.01 to 3 before the first restart of a pane; each next one waits twice as long",
     )
+    pane_log_max_mb: int = Field(
+        default=16, ge=2, le=4096, description="MiB from 2 to 4096 of a pane's log, and of the one kept before it"
+    )
+    pane_log_days: float = Field(
+        default=14, ge=0, description="days, 0 or more, for which the logs of a removed pane are kept"
+    )
     container_cli: str | None = Field(
         default=None,
         min_length=1,

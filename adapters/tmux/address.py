@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from adapters.tmux.log_pipe import DEFAULT_MAX_BYTES
+
 CONTROL_SESSION_PREFIX = "agenttower-control-"
 
 # tmux makes no folder for a socket that it is named. Images seldom set a locale, and programs in the panes want UTF-8.
@@ -28,7 +30,8 @@ class Address:
 
     `environment` is what the program started here gets, and with it a local server that has to be started and its
     panes; a container's server takes the container's. `shared`: a folder of this machine that the container sees too,
-    as the server there names it and as it is named here.
+    as the server there names it and as it is named here. `log_max_bytes`: size of a pane's log and of the one before
+    it, at most.
     """
 
     socket_path: str
@@ -36,6 +39,7 @@ class Address:
     launcher: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=clean_environment)
     shared: tuple[str, Path] | None = None
+    log_max_bytes: int = DEFAULT_MAX_BYTES
 
     @property
     def local(self) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from adapters.beneath import open_beneath
 from adapters.tmux.address import Address
+from adapters.tmux.log_pipe import PREDECESSOR, pipe_command
 from adapters.tmux.sequences import Start
 from handlers.ports import PaneToCreate
 
@@ -36,11 +37,13 @@ def make_shared_log(log_path: str, shared: tuple[str, Path]) -> None:
         return
     here.mkdir(mode=0o755, parents=True, exist_ok=True)
     relative = str(path.relative_to(inside))
-    fd = open_beneath(here, relative, os.O_WRONLY | os.O_CREAT | os.O_APPEND, make_folders=0o755)
-    try:
-        os.fchmod(fd, 0o622)
-    finally:
-        os.close(fd)
+    # With the one that is written in turn with it: the container's user can make no file there.
+    for name in (relative, relative + PREDECESSOR):
+        fd = open_beneath(here, name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, make_folders=0o755)
+        try:
+            os.fchmod(fd, 0o622)
+        finally:
+            os.close(fd)
 
 
 def make_logs(address: Address, log_path: str) -> None:
@@ -49,6 +52,12 @@ def make_logs(address: Address, log_path: str) -> None:
         make_log(log_path)
     elif address.shared is not None:
         make_shared_log(log_path, address.shared)
+
+
+def log_command(address: Address, log_path: str) -> str:
+    """What the pane's output is piped into."""
+    shared = address.shared is not None and PurePosixPath(log_path).is_relative_to(address.shared[0])
+    return pipe_command(log_path, address.log_max_bytes, own_folder=address.local or not shared)
 
 
 def starts(address: Address, panes: Sequence[PaneToCreate]) -> list[Start]:
@@ -60,8 +69,8 @@ def _start(address: Address, pane: PaneToCreate) -> Start:
     try:
         make_logs(address, pane.log_path)
     except (OSError, ValueError):
-        log = False
+        log = None
     else:
-        log = True
+        log = log_command(address, pane.log_path)
     known = address.local and (pane.working_dir is None or os.path.isdir(pane.working_dir))
     return Start(pane=pane, directory_known=known, log=log)

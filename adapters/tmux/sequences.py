@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from adapters.tmux.listing import PANE_OPTION, SESSION_OPTION, Listing
-from adapters.tmux.quoting import Command, sequence, shell_quote
+from adapters.tmux.log_pipe import make_command
+from adapters.tmux.quoting import Command, sequence
 from handlers.ports import PaneToCreate, TerminalError
 
 HISTORY_LINES = 50_000
@@ -27,11 +28,12 @@ _MADE = "agenttower-made"
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A pane and how to start it. `directory_known`: the working directory was seen to exist. `log`: pipe or not."""
+    """A pane and how to start it. `directory_known`: the working directory was seen to exist. `log`: the shell command
+    that gets its output, None where it cannot be logged."""
 
     pane: PaneToCreate
     directory_known: bool
-    log: bool
+    log: str | None
 
 
 def tmux_name(session_name: str) -> str:
@@ -133,16 +135,16 @@ def unmake(targets: Sequence[str]) -> list[Command]:
     return commands
 
 
-def attach_log(tmux_pane_id: str, pane_id: str, log_path: str) -> list[Command]:
+def attach_log(tmux_pane_id: str, pane_id: str, log: str) -> list[Command]:
     """Atomic: `pipe-pane` would close a pipe that is there, with `-o` as well. Refused when the pane is not ours."""
     target = pane_target(tmux_pane_id)
-    pipe = [["set-option", "-p", "-t", target, _LOG_OPTION, log_command(log_path)], _pipe(target)]
+    pipe = [["set-option", "-p", "-t", target, _LOG_OPTION, log], _pipe(target)]
     return [_if_ours(target, pane_id, [["if-shell", "-F", "-t", target, "#{?pane_pipe,0,1}", sequence(pipe)]])]
 
 
 def can_write_log(log_path: str) -> list[Command]:
     """Prints `yes` where the server's user can write the log, which is made, else `no`."""
-    make = log_command(log_path).replace("exec cat", ":").replace("#", "##")
+    make = make_command(log_path).replace("#", "##")
     return [["if-shell", make, "display-message -p yes", "display-message -p no"]]
 
 
@@ -165,13 +167,6 @@ def living_process(tmux_pane_id: str, pane_id: str) -> list[Command]:
     return [["if-shell", "-F", "-t", target, is_ours(target, pane_id), tell]]
 
 
-def log_command(log_path: str) -> str:
-    """For /bin/sh: append stdin to the log, which and whose directories only the owner may read."""
-    path = log_path if log_path.startswith("/") else f"./{log_path}"
-    directory = shell_quote(path.rpartition("/")[0] or "/")
-    return f"umask 077; [ -d {directory} ] || mkdir -p {directory}; exec cat >>{shell_quote(path)}"
-
-
 def _split(start: Start, target: str) -> list[Command]:
     return [
         # Side by side always: a tiled pane is wider than high, so there is room as long as there can be any.
@@ -188,8 +183,8 @@ def _dressed(start: Start, target: str) -> list[Command]:
         ["set-option", "-p", "-t", target, "remain-on-exit", "on"],
         *_title(target, pane.title),
     ]
-    if start.log:
-        commands += [["set-option", "-p", "-t", target, _LOG_OPTION, log_command(pane.log_path)], _pipe(target)]
+    if start.log is not None:
+        commands += [["set-option", "-p", "-t", target, _LOG_OPTION, start.log], _pipe(target)]
     return commands
 
 

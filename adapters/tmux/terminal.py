@@ -12,7 +12,7 @@ from adapters.tmux.hooks import HookWaiter
 from adapters.tmux.leftovers import Leftovers
 from adapters.tmux.link import CLOSE_TIMEOUT_S, Link
 from adapters.tmux.listing import Listing
-from adapters.tmux.logs import make_logs, starts
+from adapters.tmux.logs import log_command, make_logs, starts
 from adapters.tmux.pasting import send_text
 from adapters.tmux.quoting import Command
 from adapters.tmux.watch import ProcessWatch
@@ -75,7 +75,8 @@ class TmuxTerminal:
             said = await self._link.run(sequences.can_write_log(log_path), repeatable=True)
             if said != ["yes"]:
                 raise TerminalError("the log cannot be written in the container")
-        await self._link.run(sequences.attach_log(tmux_pane_id, pane_id, log_path), repeatable=True)
+        log = log_command(self.address, log_path)
+        await self._link.run(sequences.attach_log(tmux_pane_id, pane_id, log), repeatable=True)
 
     async def set_title(self, tmux_pane_id: str, pane_id: str, title: str) -> None:
         await self._link.run(sequences.set_title(tmux_pane_id, pane_id, title), repeatable=True)

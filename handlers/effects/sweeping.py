@@ -1,10 +1,14 @@
-"""Fails panes that have been pending for too long: a durable timer fires every 60 s and sends `pane.sweep`."""
+"""Fails panes that have been pending for too long: a durable timer fires every 60 s and sends `pane.sweep`.
+
+Housekeeping is done at the same time.
+"""
 
 from typing import Final
 
 import structlog
 
 from domain.layouts.commands import PaneSweep
+from handlers.effects.housekeeping import Housekeeping
 from handlers.inbox import FollowUp, Inbox
 from handlers.ports import Clock, Ids, TimerError, Timers
 
@@ -18,11 +22,12 @@ _log = structlog.get_logger(__name__)
 
 
 class Sweeping:
-    def __init__(self, *, timers: Timers, inbox: Inbox, ids: Ids, clock: Clock) -> None:
+    def __init__(self, *, timers: Timers, inbox: Inbox, ids: Ids, clock: Clock, housekeeping: Housekeeping) -> None:
         self._timers = timers
         self._inbox = inbox
         self._ids = ids
         self._clock = clock
+        self._housekeeping = housekeeping
 
     async def run(self) -> None:
         """Schedule the sweep (again) and send one command a tick, until cancelled."""
@@ -30,6 +35,7 @@ class Sweeping:
         async for due in self._timers.due():
             if due.name == NAME:
                 self._inbox.submit(FollowUp(id=self._ids.uuid7(), request=PaneSweep()))
+                await self._housekeeping.tidy()
 
     async def _schedule(self) -> None:
         while True:

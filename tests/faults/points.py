@@ -19,7 +19,7 @@ from handlers.effects.spawning import Spawning
 from handlers.recovery import Recovery
 from handlers.writer import Writer
 
-MAKERS = ("__init__", "_make_recovery", "_make_doors")
+MAKERS = ("__init__", "_make_recovery", "_make_sweeping", "_make_doors")
 """Functions in which attributes get their parts."""
 
 ROOT = Path(__file__).parents[2]

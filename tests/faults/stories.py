@@ -369,6 +369,7 @@ async def change_stopped(child: Child, name: str, changes: Mapping[str, object])
 STORIES: Mapping[str, Story] = {
     "engine._measure_broker.": Lingering(),
     "engine._purge_commands.": Lingering(),
+    "housekeeping.": Due(),
     "recovery._kill_remains.": Remains(),
     "recovery._list.panes.after#2": Lost(),
     "recovery._list.panes.before#2": Lost(),

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import Random
@@ -112,6 +112,13 @@ class SimulatedTexts:
 
     async def prune(self, kept: Container[str], before: datetime) -> None:
         """Nothing is old enough here."""
+        await self._wire.call("vault.prune_texts", lambda: None, OSError)
+
+
+class NoPaneLogs:
+    """The `PaneLogs` port of a world in which programs print nothing."""
+
+    async def prune(self, removed: Callable[[str], bool], now: datetime) -> None: ...
 
 
 class SimulatedClock:

@@ -11,6 +11,7 @@ from domain.envelope import Recorded
 from domain.layouts.commands import PaneSweep
 from domain.tower import Tower as State
 from handlers.effects.follow_ups import FollowUps
+from handlers.effects.housekeeping import Housekeeping
 from handlers.effects.log_paths import LogPaths
 from handlers.effects.restarting import Restarting
 from handlers.effects.scanning import Scanning
@@ -29,7 +30,7 @@ from tests.simulation.containers import SimulatedEngine
 from tests.simulation.log import SimulatedLog
 from tests.simulation.loop import pause
 from tests.simulation.read_models import SimulatedDatabase
-from tests.simulation.stores import SimulatedIds, SimulatedSnapshots, SimulatedTexts, SimulatedVault
+from tests.simulation.stores import NoPaneLogs, SimulatedIds, SimulatedSnapshots, SimulatedTexts, SimulatedVault
 from tests.simulation.timers import SimulatedTimers
 from tests.simulation.tmux import SimulatedTerminals
 from tests.simulation.wire import Process, Wire
@@ -136,7 +137,9 @@ class Tower:
             instance=self._instance,
             state=lambda: self.writer.ledger.tower,
         )
-        self._sweeping = kit.sweeping(timers=SimulatedTimers(world.board, wire), inbox=inbox, ids=ids, clock=clock)
+        housekeeping = Housekeeping(texts=texts, logs=NoPaneLogs(), clock=clock, state=lambda: self.writer.ledger.tower)
+        timers = SimulatedTimers(world.board, wire)
+        self._sweeping = kit.sweeping(timers=timers, inbox=inbox, ids=ids, clock=clock, housekeeping=housekeeping)
         self._door = kit.door(world.queue, wire, inbox)
         self.projector = kit.projector(SimulatedDatabase(world.shelf, wire), self._log) if world.shelf else None
 

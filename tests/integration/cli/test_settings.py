@@ -39,6 +39,7 @@ def test_defaults(short_tmp: Path) -> None:
     assert (settings.http, settings.http_host, settings.http_port) == ("127.0.0.1:7700", "127.0.0.1", 7700)
     assert settings.tmux_socket == home / "tmux.sock"
     assert (settings.launch_settle, settings.restart_backoff) == (0.5, 1.0)
+    assert (settings.pane_log_max_mb, settings.pane_log_days) == (16, 14)
     assert settings.config_dir == short_tmp / "config" / "agenttower"
 
 
@@ -96,7 +97,7 @@ def test_a_fault_names_flag_variable_or_line(short_tmp: Path, monkeypatch: pytes
     ("text", "line", "said"),
     [
         ("node: a\nlaunch_setle: 1\n", 2, "launch_setle is no setting; did you mean launch_settle?"),
-        ("zzz: 1\n", 1, "zzz is no setting; known are database_url, home, http, "),
+        ("zzz: 1\n", 1, "zzz is no setting; known are container_cli, "),
         ("node: a\nhttp: 127.0.0.1:1\nnode: b\n", 3, "node stands here again, first on line 1"),
         ("- node\n", 1, "expected lines of `setting: value`"),
         ("node: [a\n", 2, "not YAML: "),
