@@ -132,6 +132,10 @@ class Batch:
     def add(self, prepared: Prepared, facts: Facts) -> bool:
         """Decide one command; False if its events do not fit any more and it must open the next batch."""
         decision = self._decide(prepared, facts)
+        if len(decision.events) > MAX_EVENTS:
+            # No batch will ever take it: an answer, and not a wait for the next one.
+            _log.error("decision too long", command=prepared.name, events=len(decision.events))
+            self._refuse(decision, Rejection("internal_error", INTERNAL_ERROR_MESSAGE), facts.at)
         events = decision.events
         if len(self.entries) + len(events) > MAX_EVENTS:
             return False

@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 
 from domain.layouts.commands import ContainerRecover
+from domain.layouts.reports import AT_ONCE
 from domain.layouts.state import Layouts, Pane
 from domain.tower import Tower
 from handlers.effects import adopted
@@ -73,10 +74,17 @@ class Recovery:
         for lost in adopted.lost_agents(self._state().agents.adopted_in(container_id), seen):
             self._follow_ups.send(lost.agent_id, adopted.STEP, lost, spontaneous=True)
         present = tuple(sorted(each.pane_id for each in seen if each.pane_id is not None))
-        if not any(pane.live for pane in panes_in(self._state().layouts, container_id)):
+        layouts = self._state().layouts
+        if not any(pane.live for pane in panes_in(layouts, container_id)):
             return True
-        request = ContainerRecover(container_id=container_id, present_pane_ids=present)
-        await self._follow_ups.ask(self._instance, f"recover:{container_id}", request)
+        for number, portion in enumerate(portions(layouts, container_id)):
+            here = {pane.pane_id for layout_id in portion for pane in layouts.panes_of(layout_id)}
+            request = ContainerRecover(
+                container_id=container_id,
+                present_pane_ids=tuple(each for each in present if each in here),
+                layout_ids=portion,
+            )
+            await self._follow_ups.ask(self._instance, f"recover:{container_id}:{number}", request)
         _log.info("container recovered", container_id=container_id, panes_present=len(present))
         return True
 
@@ -105,6 +113,23 @@ def containers_to_recover(state: Tower) -> tuple[str, ...]:
     """Registered containers that ever had a layout, or have an adopted agent."""
     with_layouts = {layout.container_id for layout in state.layouts.layouts.values()}
     return tuple(sorted(each for each in with_layouts | state.agents.containers() if each in state.containers.known))
+
+
+def portions(layouts: Layouts, container_id: str) -> Iterator[tuple[str, ...]]:
+    """The container's layouts in groups of at most `AT_ONCE` live panes, so that no decision is too long."""
+    group: list[str] = []
+    size = 0
+    for layout_id in sorted(layouts.open_layouts):
+        if layouts.layouts[layout_id].container_id != container_id:
+            continue
+        live = sum(pane.live for pane in layouts.panes_of(layout_id))
+        if group and size + live > AT_ONCE:
+            yield tuple(group)
+            group, size = [], 0
+        group.append(layout_id)
+        size += live
+    if group:
+        yield tuple(group)
 
 
 def panes_in(layouts: Layouts, container_id: str) -> Iterator[Pane]:

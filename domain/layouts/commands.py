@@ -118,7 +118,11 @@ class PaneSweep(Request, frozen=True):
 
 
 class ContainerRecover(Request, frozen=True):
-    """What tmux of a container showed at start: `present_pane_ids` by user option; every other live pane is gone."""
+    """What tmux of a container showed at start: `present_pane_ids` by user option; every other live pane is gone.
+
+    `layout_ids` are the layouts that it is said of, None for all of the container's.
+    """
 
     container_id: str
     present_pane_ids: tuple[str, ...]
+    layout_ids: tuple[str, ...] | None = None

@@ -4,6 +4,7 @@ Nothing here is refused: a report that the state has overtaken gives `()`.
 """
 
 from datetime import timedelta
+from itertools import islice
 from typing import Any, Final, assert_never
 
 from domain.layouts import commands as c
@@ -14,6 +15,9 @@ from domain.layouts.state import Layouts, Pane, PaneState, Stage
 from domain.messages import Event, Facts
 
 STALE_MARKER: Final = timedelta(minutes=5)
+
+AT_ONCE: Final = 400
+"""Panes that one decision moves, at most: an append has its limit."""
 
 PaneReport = (
     c.PaneRecordSpawned
@@ -112,12 +116,10 @@ def _log_stage(
 
 
 def sweep(facts: Facts, state: Layouts) -> tuple[Event, ...]:
-    creating = (pane for layout_id in sorted(state.open_layouts) for pane in state.panes_of(layout_id))
-    return tuple(
-        moved(pane, PaneState.FAILED, pane.next_stage, "stale pending marker")
-        for pane in creating
-        if _stale(pane, facts)
-    )
+    """`AT_ONCE` panes at most: the next sweep takes the rest."""
+    panes = (pane for layout_id in sorted(state.open_layouts) for pane in state.panes_of(layout_id))
+    stale = islice((pane for pane in panes if _stale(pane, facts)), AT_ONCE)
+    return tuple(moved(pane, PaneState.FAILED, pane.next_stage, "stale pending marker") for pane in stale)
 
 
 def recover_container(request: c.ContainerRecover, facts: Facts, state: Layouts) -> tuple[Event, ...]:
@@ -129,6 +131,8 @@ def recover_container(request: c.ContainerRecover, facts: Facts, state: Layouts)
     events: list[Event] = []
     for layout_id in sorted(state.open_layouts):
         if state.layouts[layout_id].container_id != request.container_id:
+            continue
+        if request.layout_ids is not None and layout_id not in request.layout_ids:
             continue
         live = [pane for pane in state.panes_of(layout_id) if pane.live]
         unspawned = {p.pane_id for p in live if p.tmux_pane_id is None and p.state is PaneState.CREATING}

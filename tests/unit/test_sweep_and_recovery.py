@@ -6,7 +6,10 @@ import pytest
 
 from domain.layouts import commands as c
 from domain.layouts.events import LayoutRecoveryFailed, LayoutRecoveryReattached
+from domain.layouts.reports import AT_ONCE
 from domain.messages import HOST, TOWER, Event, Request
+from handlers.batch import MAX_EVENTS
+from handlers.recovery import portions
 from tests.unit.builders import (
     BENCH,
     facts,
@@ -87,6 +90,34 @@ class TestSweep:
     def test_again_does_nothing(self) -> None:
         history = given(*layout()).when(c.PaneSweep(), origin=TOWER, facts=facts(after=FIVE_MINUTES)).accepted()
         assert _sweep(history, timedelta(hours=1)) == ()
+
+
+class TestAFullNode:
+    """40 layouts of 64 panes are more than one append takes."""
+
+    EVENTS = tuple(
+        event
+        for n in range(40)
+        for event in ready_layout(f"L{n:02}", *(f"s{n}-{m}" for m in range(64)), session=f"w{n}")
+    )
+
+    def test_is_recovered_in_portions(self) -> None:
+        history = given(*self.EVENTS)
+        layouts = history.state.layouts
+        groups = tuple(portions(layouts, HOST))
+        assert [layout_id for group in groups for layout_id in group] == sorted(layouts.open_layouts)
+        for group in groups:
+            request = c.ContainerRecover(container_id=HOST, present_pane_ids=(), layout_ids=group)
+            when = history.when(request, origin=TOWER)
+            assert len(when.events) <= MAX_EVENTS
+            history = when.accepted()
+        assert not any(pane.live for pane in history.state.layouts.panes.values())
+
+    def test_is_swept_in_portions(self) -> None:
+        history = given(*(event for n in range(10) for event in layout(f"L{n}", *(f"s{n}-{m}" for m in range(64)))))
+        first = _sweep(history, FIVE_MINUTES)
+        assert len(first) <= MAX_EVENTS
+        assert len(_sweep(history.and_given(*first), FIVE_MINUTES)) == 640 - AT_ONCE + 4
 
 
 class TestRecovery:

@@ -33,6 +33,16 @@ class TestGroupCommit:
         assert seat.log.appends == [2 * EVENTS_OF_A_LAYOUT, 2 * EVENTS_OF_A_LAYOUT, EVENTS_OF_A_LAYOUT]
         assert [outcome["result"]["panes"][0]["label"] for outcome in outcomes] == ["m1", "m2", "m3", "m4", "m5"]
 
+    async def test_a_decision_that_no_batch_can_take_is_refused_and_holds_nobody_up(
+        self, node: Node, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr("handlers.batch.MAX_EVENTS", EVENTS_OF_A_LAYOUT - 1)
+        seat = await node.running()
+        too_long, after = seat.ask("layout.create", layout("long")), seat.ask("pane.remove", {"pane_id": "nobody"})
+        first, second = await seat.outcomes_of(too_long, after)
+        assert first["error"]["code"] == "internal_error"
+        assert second["error"]["code"] == "managed_pane_not_found"
+
     async def test_each_command_is_decided_on_the_state_that_those_before_it_left(self, node: Node):
         seat = await node.running()
         first, second = (seat.ask("layout.create", layout("same")) for _ in range(2))
