@@ -161,7 +161,7 @@ async def test_bad_commands(count: int) -> None:
             assert in_log <= fuzz.held | {sent.id for sent in book.sent}
             # Most were no commands at all, some were and are refused for what they ask.
             assert fuzz.codes["validation_failed"] >= count // 2, fuzz.codes
-            assert fuzz.codes["managed_pane_not_found"] > 0, fuzz.codes
+            assert any(code.endswith("_not_found") for code in fuzz.codes), "some were decided"
             # What was refused and recorded does not stop a read model, also where texts may hold no NUL.
             await rows_on_postgres(await driver.stored())
         await verified(child)

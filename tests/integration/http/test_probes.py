@@ -12,6 +12,7 @@ import pytest
 from adapters.http.readiness import Readiness
 from adapters.http.services import Row
 from adapters.system import SystemClock
+from domain.envelope import CHAIN_HEADER
 from handlers.ports import Entry
 from tests.integration.http.world import World
 from tests.waiting import eventually
@@ -71,7 +72,7 @@ async def test_a_projection_that_stopped(world: World) -> None:
     """An entry of the log that no projection can read stops them, with place and reason."""
     world.writing.cancel()
     end = await world.log.last_position()
-    poison = Entry("tower.evt.local.pane.x.poisoned", b"{}", {})
+    poison = Entry("tower.evt.local.pane.x.poisoned", b"{}", {CHAIN_HEADER: "00" * 32})
     await world.log.append([poison], expected_last=end)
     answer = await eventually(lambda: _not_ready(world))
     reason = answer["checks"]["projection layouts"]["reason"]
