@@ -1,7 +1,11 @@
-"""Where the tower's folders are when nobody says otherwise (XDG base directories)."""
+"""Where the tower's folders are when nobody says otherwise (XDG base directories), and what its files are called."""
 
 import os
 from pathlib import Path
+from typing import Final
+
+PREDECESSOR: Final = ".1"
+"""Behind the name of a pane's log: what was written before it."""
 
 
 def default_home() -> Path:

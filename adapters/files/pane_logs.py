@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from adapters.tmux.log_pipe import PREDECESSOR
+from adapters.paths import PREDECESSOR
 
 _LOG: Final = re.compile(r"(?P<pane>[A-Za-z0-9_:-]{1,128})\.log\Z")
 _MARK: Final = ".removed"

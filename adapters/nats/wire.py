@@ -193,6 +193,13 @@ class WireClient(Client):
         self.settled = True
         self.options["allow_reconnect"] = True
 
+    async def close(self) -> None:
+        """Also where the broker has ended the connection at this very moment."""
+        try:
+            await super().close()
+        except OSError:
+            await self.abandon()
+
     async def abandon(self) -> None:
         """Close the socket of a first connection that failed; nothing else was started."""
         if self._transport is not None:

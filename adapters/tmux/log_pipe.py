@@ -12,8 +12,6 @@ from adapters.tmux.quoting import shell_quote
 
 MIB: Final = 1024 * 1024
 DEFAULT_MAX_BYTES: Final = 16 * MIB
-PREDECESSOR: Final = ".1"
-"""Behind the name of a log: what was written before it."""
 
 _BLOCK: Final = 64 * 1024
 _BLOCKS: Final = 16

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from adapters.beneath import open_beneath
+from adapters.paths import PREDECESSOR
 from adapters.tmux.address import Address
-from adapters.tmux.log_pipe import PREDECESSOR, pipe_command
+from adapters.tmux.log_pipe import pipe_command
 from adapters.tmux.sequences import Start
 from handlers.ports import PaneToCreate
 

@@ -85,8 +85,8 @@ class SimulatedRig:
 
     async def unanswered(self, call: Callable[[], Awaitable[object]]) -> None:
         with ExitStack() as faults:
-            for name in ("create_session", "add_panes", "panes", "kill_pane", "send_text"):
-                faults.enter_context(self._wire.faults.scripted(f"tmux.{name}", "after"))
+            for name in ("tmux.create_session", "tmux.add_panes", "tmux.panes", "tmux.kill_pane", "typing.send_text"):
+                faults.enter_context(self._wire.faults.scripted(name, "after"))
             await call()
 
 

@@ -146,7 +146,11 @@ class TestLinePrograms:
         assert not await send(terminal, seen, "hello")
         assert pasting.SEEN_S <= time.monotonic() - began < 5
         os.kill(pid, signal.SIGCONT)
-        assert b"".join(await chunks(short_tmp / "read", 1)) == b"hello\r"
+
+        async def all_read() -> bool:
+            return b"".join(await chunks(short_tmp / "read", 1)) == b"hello\r"
+
+        await eventually(all_read, "the text and Enter")
 
 
 async def test_nothing_is_left_in_the_buffers(terminal: TmuxTerminal, server: Server) -> None:
