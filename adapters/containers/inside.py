@@ -19,7 +19,7 @@ MOST_BYTES: Final = 32 * 1024 * 1024
 _BLOCK_BYTES: Final = 64 * 1024
 _LAST_WORDS_S: Final = 1.0
 
-_STAYING: Final = '"$@"; code=$?; echo "$0 $code" >&2; echo "$0 $code"; exec cat >/dev/null'
+_STAYING: Final = 't=$1; shift; "$@"; code=$?; echo "$t $code" >&2; echo "$t $code"; exec cat >/dev/null'
 
 
 class Ran(NamedTuple):
@@ -33,7 +33,7 @@ class Ran(NamedTuple):
 async def run_inside(exec_words: Sequence[str], argv: Sequence[str], *, timeout_s: float) -> Ran:
     """`exec_words` as `executing.exec_words` gives them. Raises `ContainersUnreachable` unless the program ran."""
     token = f"at-{secrets.token_hex(8)}"
-    words = (*exec_words, "/bin/sh", "-c", _STAYING, token, *argv)
+    words = (*exec_words, "/bin/sh", "-c", _STAYING, "sh", token, *argv)
     pipes = [os.pipe() for _ in range(3)]
     ours = [pipes[0][1], pipes[1][0], pipes[2][0]]
     try:

@@ -16,8 +16,8 @@ _STDIN_LINE = "-:1: "
 # `exec` of the container engines loses what a program prints that ends at once, and gives its exit code all the same: a
 # listing cut short would pass for panes that are gone. So a shell feeds tmux and stays until we have heard its end.
 _STAYING = (
-    'while IFS= read -r line && [ "$line" != "$0" ]; do printf "%s\\n" "$line"; done | "$@";'
-    ' code=$?; echo "$0 $code" >&2; echo "$0 $code"; exec cat >/dev/null'
+    't=$1; shift; while IFS= read -r line && [ "$line" != "$t" ]; do printf "%s\\n" "$line"; done | "$@";'
+    ' code=$?; echo "$t $code" >&2; echo "$t $code"; exec cat >/dev/null'
 )
 
 
@@ -88,7 +88,7 @@ async def _run_in_container(
         output.extend(data)
         look()
 
-    argv = (*address.launcher, "/bin/sh", "-c", _STAYING, token, *address.inside(*words, start_server=start_server))
+    argv = (*address.launcher, "/bin/sh", "-c", _STAYING, "sh", token, *address.inside(*words, start_server=start_server))
     process = await Process.start(address, argv, on_output=take, on_end=heard.set, on_error=look)
     try:
         async with asyncio.timeout(timeout_s):
