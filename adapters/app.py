@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from adapters.engine import Connections, Engine, Parts
+from adapters.engine import Connections, Engine, Parts, bench_of, log_folders
 from adapters.files.atomic import write_private
 from adapters.files.launch_rows import LaunchRows
 from adapters.http import bench_socket
@@ -30,6 +30,7 @@ from adapters.nats.doors import ask_ping
 from adapters.nats.outcomes import InboxOutcomes
 from adapters.nats.rpc_door import RpcDoor
 from adapters.nats.streams import ensure_streams
+from adapters.reading import PaneLogReader
 from adapters.rpc.calling import Calls
 from adapters.settings import Settings
 from adapters.sql import open_database
@@ -124,6 +125,13 @@ def _services(settings: Settings, engine: Engine, read_models: ReadModels, metri
         last_position=engine.log.last_position,
         ready=Readiness(read_models.projections, engine.log.last_position, engine.log.get, SystemClock()),
         launching=LaunchRows(engine.launching),
+        logs=PaneLogReader(
+            folders=log_folders(settings),
+            bench=bench_of(settings),
+            container_cli=settings.container_cli,
+            known=engine.container,
+            removed=engine.is_removed,
+        ),
         node=settings.node,
         token=http_token(settings.home),
         metrics=metrics.registry,

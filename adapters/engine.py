@@ -34,6 +34,7 @@ from adapters.tmux.log_pipe import MIB
 from adapters.tmux.terminals import TmuxTerminals
 from domain.containers import ContainerFacts
 from domain.layouts.commands import PaneSweep
+from domain.layouts.state import PaneState
 from handlers.asking import Asker
 from handlers.effects.follow_ups import FollowUps
 from handlers.effects.housekeeping import Housekeeping
@@ -149,13 +150,13 @@ class Engine:
         self.instance = ids.uuid7()
         self.inbox = Inbox()
         self.log = JetStreamLog(connections.tower, node, shortage=connections.shortage)
-        self.terminals = terminals_of(settings, self._container)
+        self.terminals = terminals_of(settings, self.container)
         log, terminals = armed(self.log), armed(self.terminals)
         self.asker = Asker(self.inbox, ids)
         self._follow_ups = follow_ups = armed(FollowUps(self.inbox))
         self.launching = LaunchFiles(settings.config_dir, clock)
         launching, vault = armed(self.launching), armed(FileVault(home / "private"))
-        logs = LogPaths(folder=str(home / "logs" / "panes"), bench=str(bench_of(settings)), known=self._container)
+        logs = LogPaths(folder=str(home / "logs" / "panes"), bench=str(bench_of(settings)), known=self.container)
         stages = Stages(follow_ups=follow_ups, clock=clock, launching=launching, vault=vault, log_paths=logs)
         texts = armed(FileTexts(home / "nodes" / node / "texts"))
         self.spawning = armed(
@@ -171,7 +172,7 @@ class Engine:
         self._watching = Watching(terminals=terminals, follow_ups=follow_ups, clock=clock)
         self._scanning = armed(
             Scanning(
-                engine=armed(containers_of(settings, self._container)),
+                engine=armed(containers_of(settings, self.container)),
                 terminals=terminals,
                 follow_ups=follow_ups,
                 instance=self.instance,
@@ -237,7 +238,11 @@ class Engine:
         pong = Pong(pid=os.getpid(), host=socket.gethostname(), node=node, started_at=self._clock.now())
         self._ping_door = armed(PingDoor(connections.tower, connections.answers, pong))
 
-    def _container(self, container_id: str) -> ContainerFacts | None:
+    def is_removed(self, pane_id: str) -> bool:
+        pane = self.writer.ledger.tower.layouts.panes.get(pane_id)
+        return pane is not None and pane.state is PaneState.REMOVED
+
+    def container(self, container_id: str) -> ContainerFacts | None:
         return self.writer.ledger.tower.containers.known.get(container_id)
 
     async def start(self, parts: Parts) -> None:

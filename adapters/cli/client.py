@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import http.client
 
 ANSWER_TIMEOUT_S: Final = 30.0
+BLOCK_BYTES: Final = 64 * 1024
 PAGE: Final = 200
 """Rows a page, the most that the tower gives."""
 
@@ -144,6 +145,27 @@ class Queries:
         finally:
             connection.close()
         raise Failure(f"the tower at {self.running.http} ended the stream of events", "see whether it still runs")
+
+    def read(self, path: str, query: Mapping[str, object]) -> Iterator[bytes]:
+        """The body of a GET as it comes, for as long as the tower sends. Raises `Failure`."""
+        import http.client
+
+        connection = self._connect(self._timeout_s)
+        try:
+            connection.request("GET", self._target(path, query), headers=self._headers(None))
+            stream = connection.sock
+            response = connection.getresponse()
+            if response.status != 200:
+                text = response.read().decode("utf-8", "replace")
+                self.checked(Answer(response.status, _decoded(text, response.headers.get_content_type())))
+            # What is followed may be silent for long.
+            stream.settimeout(None)
+            while block := response.read1(BLOCK_BYTES):
+                yield block
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unanswered(error) from error
+        finally:
+            connection.close()
 
     def _connect(self, timeout_s: float | None) -> "http.client.HTTPConnection":
         import http.client

@@ -33,11 +33,13 @@ async def read_tail(cli: str, container: ContainerFacts, log_path: str, *, lines
 
 
 def follow_argv(cli: str, container: ContainerFacts, log_path: str, *, lines: int) -> Sequence[str]:
-    """A program that prints the end of a log which lies in the container, and then what is added, until it is ended.
+    """A program that prints the end of a log which lies in the container, and then what is added, until the end of its
+    input: an engine whose client is killed leaves the program inside running.
 
     `-F` goes on across a rotation, and waits for a file that is not there yet.
     """
-    return (*exec_words(cli, container), "tail", "-n", str(lines), "-F", "--", _absolute(log_path))
+    script = 'tail -n "$1" -F -- "$2" & cat >/dev/null; kill $!'
+    return (*exec_words(cli, container), "sh", "-c", script, "sh", str(lines), _absolute(log_path))
 
 
 def _absolute(log_path: str) -> str:

@@ -68,6 +68,14 @@ STREAM_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     **{status: _error(status) for status in (401, 403, 422, 500, 503)},
 }
 
+LOG_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "The pane's output; with `follow` it comes as it is printed, without an end.",
+        "content": {"text/plain": {"schema": {"type": "string"}, "example": "$ make test\nall passed\n"}},
+    },
+    **{status: _error(status) for status in (401, 403, 404, 422, 500, 503, 504)},
+}
+
 READY_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "Everything holds.", "model": rows.Readiness},
     503: {"description": "Something does not hold: `checks` say what.", "model": rows.Readiness},

@@ -116,6 +116,19 @@ class PaneQuery(Reading):
     )
 
 
+def _lines(value: Any) -> Any:
+    return None if value == "all" else value
+
+
+class PaneLogQuery(Reading):
+    lines: Annotated[
+        Annotated[int, Field(ge=0, le=1_000_000)] | None,
+        BeforeValidator(_lines, json_schema_input_type=int | Literal["all"]),
+    ] = Field(100, description="Lines from the end; `all` for everything that is kept.")
+    follow: bool = Field(False, description="Go on with what is printed, until the pane is removed.")
+    raw: bool = Field(False, description="Keep terminal sequences, as the pane printed them.")
+
+
 AgentState = Literal["creating", "degraded", "ready", "failed", "removed", "running", "gone"]
 
 

@@ -13,6 +13,7 @@ from adapters.http.answers import json_response, page_response, validation_faile
 from adapters.http.benches import bench_allowed, bench_of, for_benches
 from adapters.http.documents import (
     COMMAND_BODY,
+    LOG_RESPONSES,
     OUTCOME_RESPONSES,
     RPC_BODY,
     RPC_RESPONSES,
@@ -20,6 +21,7 @@ from adapters.http.documents import (
     responses,
 )
 from adapters.http.gate import PEER
+from adapters.http.log_stream import LogStream
 from adapters.http.parameters import (
     MAX_POSITION,
     AgentsQuery,
@@ -29,6 +31,7 @@ from adapters.http.parameters import (
     LayoutsQuery,
     NoParameters,
     Paged,
+    PaneLogQuery,
     PaneQuery,
     PanesQuery,
     Reading,
@@ -100,6 +103,19 @@ async def show_pane(request: Request, pane_id: Id, query: Annotated[PaneQuery, Q
     if pane is None:
         raise await models.no_pane(pane_id, request.scope[PEER])
     return json_response(pane)
+
+
+@v1.get("/panes/{pane_id}/log", tags=["layouts"], responses=LOG_RESPONSES)
+@for_benches
+async def show_pane_log(request: Request, pane_id: Id, query: Annotated[PaneLogQuery, Query()]) -> Response:
+    """What a pane printed, as text."""
+    models = await _models(request, query, "panes")
+    pane = await models.pane(pane_id, include_predecessor_chain=False)
+    if pane is None:
+        raise await models.no_pane(pane_id, request.scope[PEER])
+    streams = _room_for_a_stream(request)
+    blocks = await services_of(request).logs.read(pane, query.lines, follow=query.follow)
+    return LogStream(blocks, streams=streams, raw=query.raw)
 
 
 @v1.get("/agents", tags=["layouts"], responses=responses(rows.AgentPage))
@@ -183,9 +199,7 @@ async def stream_events(request: Request, query: Annotated[StreamQuery, Query()]
     its beginning). Comments keep the connection alive. An entry that cannot be read comes as `event: undecodable`,
     one that the tower did not write as `event: foreign`.
     """
-    services, streams, container_id = services_of(request), streams_of(request), bench_of(request)
-    if streams.open >= streams.limit:
-        raise Rejection("tower_busy", f"{streams.open} event streams are open, at most {streams.limit}", queued=0)
+    services, streams, container_id = services_of(request), _room_for_a_stream(request), bench_of(request)
     return EventStream(
         services.follow,
         await _stream_start(request, query),
@@ -194,6 +208,13 @@ async def stream_events(request: Request, query: Annotated[StreamQuery, Query()]
         keep_alive_s=services.keep_alive_s,
         own=None if container_id is None else Own(container_id, services.container_of),
     )
+
+
+def _room_for_a_stream(request: Request) -> Streams:
+    streams = streams_of(request)
+    if streams.open >= streams.limit:
+        raise Rejection("tower_busy", f"{streams.open} event streams are open, at most {streams.limit}", queued=0)
+    return streams
 
 
 def streams_of(request: Request) -> Streams:

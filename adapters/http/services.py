@@ -152,6 +152,17 @@ class LaunchRows(Protocol):
     async def profiles(self) -> LaunchPage: ...
 
 
+class PaneLogs(Protocol):
+    """The logs of panes, wherever they are."""
+
+    async def read(self, pane: Row, lines: int | None, *, follow: bool) -> AsyncIterator[bytes]:
+        """The last lines (all that is kept with None), then what is added until the pane is removed.
+
+        Raises `Rejection` temporarily_unavailable before anything is given, where the log cannot be read.
+        """
+        ...
+
+
 class Ready(Protocol):
     async def __call__(self) -> Mapping[str, Check]: ...
 
@@ -169,6 +180,7 @@ class HttpServices:
     last_position: LastPosition
     ready: Ready
     launching: LaunchRows
+    logs: PaneLogs
     node: str
     token: str
     metrics: CollectorRegistry

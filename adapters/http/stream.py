@@ -54,37 +54,24 @@ class Streams:
         await self._stopping.wait()
 
 
-class EventStream(Response):
-    """Runs until the client goes, the server stops, or the log cannot be followed any more."""
+class Streaming(Response):
+    """Runs until the client goes, the server stops, or `pump` has sent all."""
 
-    media_type = "text/event-stream"
-
-    def __init__(
-        self,
-        follow: Follow,
-        after: int,
-        wanted: StreamQuery,
-        *,
-        streams: Streams,
-        keep_alive_s: float,
-        own: "Own | None" = None,
-    ) -> None:
-        """`own` narrows the stream to what a container's peer may see."""
+    def __init__(self, streams: Streams) -> None:
         super().__init__()
         del self.headers["content-length"]
-        self._follow = follow
-        self._after = after
-        self._wanted = wanted
         self._streams = streams
-        self._keep_alive_s = keep_alive_s
-        self._own = own
+
+    async def pump(self, send: Send) -> None:
+        """Send parts of the body, the last one as well with `more_body`."""
+        raise NotImplementedError
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._streams.open += 1
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             ends = [
-                asyncio.create_task(self._pump(send)),
+                asyncio.create_task(self.pump(send)),
                 asyncio.create_task(_gone(receive)),
                 asyncio.create_task(self._streams.stopped()),
             ]
@@ -96,7 +83,7 @@ class EventStream(Response):
                 results = await asyncio.gather(*ends, return_exceptions=True)
             failed = results[0]
             if isinstance(failed, Exception):
-                _log.warning("event stream ended", reason=str(failed), kind=type(failed).__name__)
+                _log.warning("stream ended", reason=str(failed), kind=type(failed).__name__)
             await self._last_word(scope, receive, send)
         finally:
             self._streams.open -= 1
@@ -112,7 +99,31 @@ class EventStream(Response):
                 async with asyncio.timeout(LAST_WORD_S):
                     await _gone(receive)
 
-    async def _pump(self, send: Send) -> None:
+
+class EventStream(Streaming):
+    """Until the log cannot be followed any more."""
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self,
+        follow: Follow,
+        after: int,
+        wanted: StreamQuery,
+        *,
+        streams: Streams,
+        keep_alive_s: float,
+        own: "Own | None" = None,
+    ) -> None:
+        """`own` narrows the stream to what a container's peer may see."""
+        super().__init__(streams)
+        self._follow = follow
+        self._after = after
+        self._wanted = wanted
+        self._keep_alive_s = keep_alive_s
+        self._own = own
+
+    async def pump(self, send: Send) -> None:
         position, clock = self._after, asyncio.get_running_loop().time
         opening = b": events after %d\nretry: %d\nid: %d\n\n" % (position, RETRY_MS, position)
         await send({"type": "http.response.body", "body": opening, "more_body": True})

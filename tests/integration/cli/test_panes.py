@@ -3,10 +3,10 @@
 import os
 import signal
 import sys
-from pathlib import Path
 from typing import Any
 
-from tests.integration.cli.conftest import Desk, Terminal, columns, going_on
+from tests.integration.cli.conftest import Desk, Terminal, columns
+from tests.integration.cli.test_logs import typed
 from tests.waiting import eventually
 
 
@@ -117,60 +117,6 @@ def test_agents(desk: Desk) -> None:
     assert rows[master["id"][-8:]][1:5] == [master["label"], "master", "ready", "managed"]
     items = desk.json("agent", "list", "--limit", "500")["items"]
     assert master["id"] in [row["pane_id"] for row in items]
-
-
-# --- logs ----------------------------------------------------------------------------------------------------------
-
-
-async def typed(desk: Desk, pane: dict[str, Any], text: str) -> None:
-    """Have the pane's shell print a line, and wait until it is in its log."""
-    desk.tmux("send-keys", "-t", pane["tmux_pane_id"], f"echo {text[0]}''{text[1:]}", "Enter")
-    await eventually(lambda: text in Path(pane["log_path"]).read_text(errors="replace"), f"{text} is logged")
-
-
-async def test_logs(desk: Desk) -> None:
-    master, *_ = panes_of(desk)
-    await typed(desk, master, "first-words")
-    await typed(desk, master, "second-words")
-    assert "first-words" in desk.ok("pane", "logs", master["id"]).out
-    few = desk.json("pane", "logs", master["id"], "--lines", "2")
-    assert few["path"] == master["log_path"]
-    assert len(few["lines"]) == 2
-    assert few["lines"][0] == "second-words"
-    assert desk.ok("pane", "logs", master["id"], "--lines", "0").out == ""
-
-
-def rotate(log: Path) -> None:
-    log.rename(log.with_suffix(".1"))
-    log.write_text("after-it\n")
-
-
-async def test_logs_follow_what_is_printed_and_rotated(desk: Desk) -> None:
-    master, *_ = panes_of(desk)
-    await typed(desk, master, "before-it")
-    with going_on(desk, "pane", "logs", master["id"], "--follow", "--lines", "2") as seen:
-        await eventually(lambda: b"before-it" in seen.read_bytes(), "the end of the log is shown")
-        await typed(desk, master, "while-it")
-        await eventually(lambda: b"while-it" in seen.read_bytes(), "new output is shown")
-        rotate(Path(master["log_path"]))
-        await eventually(lambda: b"after-it" in seen.read_bytes(), "the new file is shown")
-    assert seen.read_bytes().count(b"while-it\r\n") == 1
-
-
-def test_a_long_log_is_read_from_its_end(tmp_path: Path) -> None:
-    from adapters.cli.logs import last_lines
-
-    path = tmp_path / "log"
-    lines = [f"line {number} {'x' * 50}\n".encode() for number in range(20_000)]
-    path.write_bytes(b"".join(lines) + b"unfinished")
-    with path.open("rb") as file:
-        assert last_lines(file, 3) == b"".join(lines[-2:]) + b"unfinished"
-        assert last_lines(file, 5000) == b"".join(lines[-4999:]) + b"unfinished"
-        assert last_lines(file, 1_000_000) == path.read_bytes()
-        assert last_lines(file, 0) == b""
-    path.write_bytes(b"")
-    with path.open("rb") as file:
-        assert last_lines(file, 3) == b""
 
 
 # --- attach --------------------------------------------------------------------------------------------------------

@@ -285,7 +285,9 @@ class TestLogs:
         with pytest.raises(FileNotFoundError):
             await read_tail(desk.cli, facts, "/tmp/none.log", lines=2)
         follower = await asyncio.create_subprocess_exec(
-            *follow_argv(desk.cli, facts, path, lines=1), stdout=asyncio.subprocess.PIPE
+            *follow_argv(desk.cli, facts, path, lines=1),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
         )
         assert follower.stdout is not None
         assert await follower.stdout.readline() == b"line 3\r\n"
@@ -293,6 +295,7 @@ class TestLogs:
         assert await follower.stdout.readline() == b"more\r\n"
         follower.kill()
         await follower.wait()
+        await eventually(lambda: "tail -n 1" not in container.execute("ps", "-ef"), "nobody follows in there any more")
 
 
 async def _watched(terminal: Terminal) -> None:

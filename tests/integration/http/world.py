@@ -30,6 +30,7 @@ from adapters.nats.connection import connect
 from adapters.nats.log import JetStreamLog
 from adapters.nats.outcomes import InboxOutcomes
 from adapters.nats.streams import ensure_streams
+from adapters.reading import PaneLogReader
 from adapters.sql import open_database
 from adapters.system import SystemClock, SystemIds
 from adapters.telemetry import Metrics
@@ -159,6 +160,13 @@ async def running_world() -> AsyncIterator[World]:
             last_position=log.last_position,
             ready=Readiness(models.projections, log.last_position, log.get, clock),
             launching=LaunchRows(launching),
+            logs=PaneLogReader(
+                folders=(home / "logs",),
+                bench=home / "bench",
+                container_cli=None,
+                known=lambda _: None,
+                removed=lambda _: False,
+            ),
             node=NODE,
             token=TOKEN,
             metrics=metrics.registry,
