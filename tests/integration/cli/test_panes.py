@@ -2,11 +2,9 @@
 
 import os
 import signal
-import sys
 from typing import Any
 
-from tests.integration.cli.conftest import Desk, Terminal, columns
-from tests.integration.cli.test_logs import typed
+from tests.integration.cli.conftest import Desk, columns
 from tests.waiting import eventually
 
 
@@ -117,28 +115,3 @@ def test_agents(desk: Desk) -> None:
     assert rows[master["id"][-8:]][1:5] == [master["label"], "master", "ready", "managed"]
     items = desk.json("agent", "list", "--limit", "500")["items"]
     assert master["id"] in [row["pane_id"] for row in items]
-
-
-# --- attach --------------------------------------------------------------------------------------------------------
-
-
-async def test_attach_is_the_real_tmux_client_on_that_pane(desk: Desk, terminal: Terminal) -> None:
-    _, slave, _ = panes_of(desk)
-    words = [sys.executable, "-m", "adapters.cli", "pane", "attach", slave["id"]]
-    terminal.tmux("new-session", "-d", "-s", "attached", "-e", f"AGENTTOWER_HOME={desk.home}", *words)
-    await eventually(
-        lambda: slave["tmux_pane_id"] in desk.tmux("list-clients", "-F", "#{pane_id}").split(),
-        "a client is on the pane",
-    )
-    await typed(desk, slave, "hello-there")
-    await eventually(
-        lambda: "hello-there" in terminal.tmux("capture-pane", "-p", "-t", "attached:"), "the terminal shows the pane"
-    )
-
-
-def test_attach_to_a_removed_pane_is_refused(desk: Desk) -> None:
-    _, slave, _ = panes_of(desk)
-    desk.ok("pane", "remove", slave["id"])
-    done = desk.run("pane", "attach", slave["id"])
-    assert done.code == 1
-    assert "there is nothing to attach to" in done.err

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,7 +56,22 @@ def test_a_rejection_is_exit_code_1_with_its_code(tower: ChildTower, tmp_path: P
     assert done.stderr.startswith("managed_template_not_found")
 
 
-@pytest.mark.parametrize("words", [("pane", "attach", "m1"), ("pane", "logs", "m1"), ("audit", "verify")])
+def test_panes_are_typed_into_and_their_logs_read(tower: ChildTower, tmp_path: Path) -> None:
+    socket = tower.home / "bench" / "tower.sock"
+    words = ("layout", "create", "--template", "1m+2s", "--session-name", "typed", "--json")
+    layout = json.loads(cli(socket, tmp_path, *words).stdout)["layout_id"]
+    pane = json.loads(cli(socket, tmp_path, "layout", "show", layout, "--json").stdout)["panes"][0]["id"]
+    sent = json.loads(cli(socket, tmp_path, "pane", "send", pane, "echo said-$((40 + 2))", "--json").stdout)
+    assert sent["pane_id"] == pane
+    tower_log = tower.home / "logs" / "panes" / f"{pane}.log"
+    deadline = time.monotonic() + 30
+    while "said-42" not in tower_log.read_text(errors="replace"):
+        assert time.monotonic() < deadline
+    assert "said-42" in cli(socket, tmp_path, "pane", "logs", pane).stdout
+    assert cli(socket, tmp_path, "layout", "remove", layout).returncode == 0
+
+
+@pytest.mark.parametrize("words", [("pane", "attach", "m1"), ("audit", "verify")])
 def test_what_needs_the_towers_files_says_so(tower: ChildTower, tmp_path: Path, words: tuple[str, ...]) -> None:
     done = cli(tower.home / "bench" / "tower.sock", tmp_path, *words)
     assert done.returncode == 1
