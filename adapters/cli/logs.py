@@ -4,6 +4,7 @@ Read from the file itself where that is on this machine, so that it is there whi
 tower, which reads it in the container.
 """
 
+import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -73,9 +74,10 @@ def _found(cli: Cli, reference: str) -> tuple[Row, bool]:
     logs = [path for folder in FOLDERS for path in sorted((cli.place.home / folder).glob("*.log"))]
     named = [path for path in logs if path.stem.startswith(reference) or path.stem.endswith(reference)]
     if not named:
+        node, home = cli.place.node or "local", cli.place.home
         raise Failure(
-            f"no tower runs, and no log in {cli.place.home} is of a pane whose id begins or ends with {reference!r}",
-            "start one with `agenttower up` to use labels",
+            f"no tower runs for node {node} (home {home}): start one with `agenttower up`",
+            f"no log there is of a pane whose id begins or ends with {reference!r}, and labels need a tower",
         )
     if len(named) > 1:
         raise Failure(f"{reference!r} stands for {len(named)} logs", "\n".join(path.stem for path in named[:8]))
@@ -162,6 +164,8 @@ def _followed(tail: Tail, path: Path, begun: Iterator[bytes], end: _End) -> Iter
             if str(event.src_path).startswith(str(path)):
                 changed.set()
 
+    # What it says of its own end is nothing for the reader of a log.
+    logging.getLogger("watchdog").addHandler(logging.NullHandler())
     observer = Observer()
     observer.schedule(Changed(), str(path.parent))
     observer.start()

@@ -88,7 +88,15 @@ async def _run_in_container(
         output.extend(data)
         look()
 
-    argv = (*address.launcher, "/bin/sh", "-c", _STAYING, "sh", token, *address.inside(*words, start_server=start_server))
+    argv = (
+        *address.launcher,
+        "/bin/sh",
+        "-c",
+        _STAYING,
+        "sh",
+        token,
+        *address.inside(*words, start_server=start_server),
+    )
     process = await Process.start(address, argv, on_output=take, on_end=heard.set, on_error=look)
     try:
         async with asyncio.timeout(timeout_s):

@@ -131,7 +131,8 @@ async def test_while_no_tower_runs(own_desk: Desk) -> None:
         assert "some-words" in own_desk.ok("pane", "logs", reference).out
     unknown = own_desk.run("pane", "logs", "m1")
     assert unknown.code == 1
-    assert unknown.err.startswith("no tower runs, and no log in ")
+    assert unknown.err.startswith("no tower runs for node local ")
+    assert "no log there is of a pane whose id begins or ends with 'm1'" in unknown.err
     assert own_desk.run("pane", "logs", pane["id"][:4]).err.startswith(f"'{pane['id'][:4]}' stands for 3 logs")
 
 
