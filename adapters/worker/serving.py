@@ -1,0 +1,215 @@
+"""The worker's main loop: frames come, cells run in the main thread one at a time, what became of them goes back."""
+
+import os
+import signal
+import sys
+import time
+from typing import Any, Final
+
+from . import checkpoints, process
+from .asking import ANSWERS, Asking, Tower, take_over_input
+from .cells import Cell, compile_cell, run_async, run_sync
+from .failures import describe
+from .frames import Channel, Closed, Frame
+from .interrupts import Interrupts
+from .looping import Looping
+from .modes import BLOCKING_CALLS, UNKNOWN, Classifier
+from .namespace import COMMIT, OVERWRITE, ROLLBACK, Namespace
+from .output import flush_output, renew_closed_output, take_over_output
+from .values import tell
+
+ABILITIES: Final = ("execute", "cancel", "input", "capabilities", "checkpoint", "restore", "heartbeat")
+
+
+class Config:
+    """`fd`: the control socket. `working_dir`: where user code starts, and first in its `sys.path`. `limits`: see
+    `process.LIMITS`. `blocking_calls` and `ast_cache`: of the classifier."""
+
+    def __init__(
+        self,
+        fd: int,
+        working_dir: str,
+        heartbeat_s: float = 5.0,
+        limits: dict[str, int] | None = None,
+        blocking_calls: list[str] | None = None,
+        ast_cache: int = 100,
+    ) -> None:
+        self.fd = fd
+        self.working_dir = working_dir
+        self.heartbeat_s = heartbeat_s
+        self.limits = limits or {}
+        self.blocking_calls = BLOCKING_CALLS if blocking_calls is None else blocking_calls
+        self.ast_cache = ast_cache
+
+
+def serve(config: Config) -> None:
+    """Until `shutdown`, or until the parent is gone: then with everything that was started here."""
+    os.set_inheritable(config.fd, False)
+    os.chdir(config.working_dir)
+    sys.path[0] = config.working_dir
+    sys.argv = [""]
+    process.set_limits(config.limits)
+    take_over_output()
+    worker = Worker(config)
+    try:
+        worker.run()
+    except Closed:
+        os.killpg(0, signal.SIGKILL)
+    flush_output()
+    os._exit(0)
+
+
+class Worker:
+    def __init__(self, config: Config) -> None:
+        self._pid = os.getpid()
+        self._heartbeat_s = config.heartbeat_s
+        self._channel = Channel(config.fd)
+        self._channel.on_frame = self._taken
+        self._execution: str | None = None
+        self._asking = Asking(self._channel, lambda: self._execution)
+        self._interrupts = Interrupts(self._channel)
+        self._looping = Looping(config.fd, self._readable)
+        self._interrupts.cancel_tasks = self._looping.cancel
+        self._classifier = Classifier(config.blocking_calls, config.ast_cache)
+        self._namespace = Namespace(Tower(self._asking))
+        self._definitions = checkpoints.Definitions()
+        self._usage = process.Usage()
+        self._next_heartbeat = time.monotonic() + config.heartbeat_s
+        take_over_input(self._asking)
+        process.fork_by_default()
+        os.register_at_fork(after_in_child=self._forked)
+
+    def run(self) -> None:
+        self._channel.send("ready", abilities=ABILITIES, python=sys.version.split()[0], pid=self._pid)
+        # Some milliseconds that a worker of a pool has to spare: only before user code runs is it needed.
+        process.settle()
+        while True:
+            frame = self._next_frame()
+            match frame["type"]:
+                case "execute":
+                    self._execute(frame)
+                case "checkpoint":
+                    self._checkpoint(frame)
+                case "restore":
+                    self._restore(frame)
+                case "shutdown":
+                    return
+                case other:
+                    self._channel.send("refused", frame_id=frame.get("id"), message=f"no frame of the type {other!r}")
+
+    # --- frames ----------------------------------------------------------------------------------------------------
+
+    def _taken(self, frame: Frame) -> bool:
+        """Frames that are for whoever waits, or must not wait for the running cell's end."""
+        if frame["type"] in ANSWERS:
+            self._asking.on_answer(frame)
+        elif frame["type"] == "cancel":
+            self._interrupts.on_cancel(frame)
+        else:
+            return False
+        return True
+
+    def _readable(self) -> None:
+        """In the loop, where an exception would only be logged."""
+        try:
+            self._channel.take()
+        except Closed:
+            os.killpg(0, signal.SIGKILL)
+
+    def _next_frame(self) -> Frame:
+        frames = self._channel.frames
+        while True:
+            if self._looping.made:
+                self._looping.run_until(lambda: bool(frames), self._next_heartbeat, self._beat)
+                return frames.popleft()
+            try:
+                return self._channel.wait(lambda: frames.popleft() if frames else None, self._next_heartbeat)
+            except TimeoutError:
+                self._beat()
+
+    def _beat(self) -> float:
+        """When the next one is due."""
+        size = len(self._namespace.user_names())
+        self._channel.send("heartbeat", namespace_size=size, **self._usage.now())
+        self._next_heartbeat = time.monotonic() + self._heartbeat_s
+        return self._next_heartbeat
+
+    def _forked(self) -> None:
+        """In a child that user code forked: it never answers for its parent."""
+        os.close(self._channel.fd)
+
+    # --- cells -----------------------------------------------------------------------------------------------------
+
+    def _execute(self, frame: Frame) -> None:
+        execution_id, code = frame["execution_id"], frame["code"]
+        transaction = frame.get("transaction", COMMIT)
+        namespace = self._namespace
+        namespace.keep_exception(None)
+        number = namespace.begin(code)
+        try:
+            cell = compile_cell(code, number, self._classifier)
+        except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
+            self._channel.send("started", execution_id=execution_id, mode=UNKNOWN, blocking=())
+            self._channel.send("error", execution_id=execution_id, execution_time=0.0, **describe(error))
+            return
+        self._channel.send("started", execution_id=execution_id, mode=cell.mode.mode, blocking=cell.mode.blocking)
+        mark = None if transaction == COMMIT else namespace.mark()
+        self._execution = execution_id
+        value, error, cancelled, took_s = self._run(execution_id, cell)
+        if os.getpid() != self._pid:
+            flush_output()
+            os._exit(0)
+        self._definitions.note(code, self._classifier.tree(code, cell.filename)[0], namespace.names)
+        if mark is not None and (error is not None or transaction == ROLLBACK):
+            namespace.roll_back(mark)
+        renew_closed_output()
+        fields: dict[str, Any] = {"execution_id": execution_id, "execution_time": took_s}
+        if error is None:
+            if value is not None and cell.last is not None:
+                namespace.keep_value(number, value)
+            told = tell(value)
+        else:
+            namespace.keep_exception(error)
+            told = {**describe(error), "cancelled": cancelled}
+        flush_output()
+        self._execution = None
+        self._channel.send("result" if error is None else "error", **fields, **told, children=process.children())
+
+    def _run(self, execution_id: str, cell: Cell) -> tuple[Any, BaseException | None, bool, float]:
+        """Value, exception, whether that is the end of a cancelled execution, and the time it took."""
+        names, value, error = self._namespace.names, None, None
+        started = time.perf_counter()
+        self._interrupts.begin(execution_id)
+        try:
+            value = self._looping.run(execution_id, run_async(cell, names)) if cell.awaits else run_sync(cell, names)
+        except BaseException as raised:  # noqa: BLE001 (whatever user code raises is its outcome)
+            error = raised
+        wanted = self._interrupts.end()
+        took_s = time.perf_counter() - started
+        stopped = isinstance(error, KeyboardInterrupt) or type(error).__name__ == "CancelledError"
+        return value, error, wanted and stopped, took_s
+
+    # --- checkpoints -----------------------------------------------------------------------------------------------
+
+    def _checkpoint(self, frame: Frame) -> None:
+        """Into the file that the parent names."""
+        try:
+            saved = checkpoints.save(frame["path"], self._namespace, self._definitions)
+        except OSError as error:
+            self._channel.send("failed", frame_id=frame["id"], message=str(error))
+            return
+        self._channel.send("checkpoint", frame_id=frame["id"], **saved)
+
+    def _restore(self, frame: Frame) -> None:
+        try:
+            restored = checkpoints.restore(
+                frame["path"],
+                self._namespace,
+                self._definitions,
+                strategy=frame.get("strategy", OVERWRITE),
+                clear_existing=frame.get("clear_existing", False),
+            )
+        except checkpoints.CannotRestore as error:
+            self._channel.send("failed", frame_id=frame["id"], message=str(error))
+            return
+        self._channel.send("restore", frame_id=frame["id"], **restored)
