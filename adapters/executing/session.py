@@ -1,0 +1,220 @@
+"""A session: a namespace that lives on, one execution after another, in a worker that is replaced when it dies.
+
+A new worker gets the names of the last checkpoint. One that dies again and again is given up for a while.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+import structlog
+
+from adapters.executing.outcomes import Failure, Outcome, State
+from adapters.executing.output import Chunk, Policy
+from adapters.executing.process import Frame, WorkerSettings
+from adapters.executing.worker import Asked, Worker, WorkerFailed
+
+RESTARTS: Final = 3
+RESTARTS_WITHIN_S: Final = 60.0
+QUEUED: Final = 1_000
+"""Executions that may wait in one session."""
+
+WhenBusy = Literal["queue", "reject"]
+
+_log = structlog.get_logger("executing")
+
+
+class WorkerBusy(Exception):
+    """Another execution runs (`when_busy: reject`), or too many wait."""
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One execution that was asked for. Without `timeout_s`, a cell that awaits has 30 s unless
+    `default_timeout` is off."""
+
+    execution_id: str
+    code: str
+    timeout_s: float | None = None
+    default_timeout: bool = True
+    transaction: str = "commit_always"
+
+
+class Callbacks(msgspec.Struct, frozen=True, kw_only=True):
+    """Who follows a session; each may wait, and holds the worker's output up meanwhile."""
+
+    on_output: Callable[[Chunk], Awaitable[None]]
+    on_asked: Callable[[Asked], Awaitable[None]]
+
+
+class Session:
+    """`run` owns the worker and the queue until cancelled; `execute` may be called from any task of the loop."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        callbacks: Callbacks,
+        *,
+        policy: Policy = Policy.BLOCK,
+        grace_s: float = 0.5,
+    ) -> None:
+        self._settings = settings
+        self._callbacks = callbacks
+        self._policy = policy
+        self._grace_s = grace_s
+        self._worker: Worker | None = None
+        self._worker_task: asyncio.Task[object] | None = None
+        self._waiting: deque[Job] = deque()
+        self._current: Job | None = None
+        self._outcomes: dict[str, asyncio.Future[Outcome]] = {}
+        self._changed = asyncio.Event()
+        self._deaths: deque[float] = deque(maxlen=RESTARTS + 1)
+        self._checkpoint: Path | None = None
+        self._names = asyncio.Lock()
+        self._retired: set[asyncio.Task[object]] = set()
+
+    # --- executions ------------------------------------------------------------------------------------------------
+
+    def submit(self, job: Job, when_busy: WhenBusy = "queue") -> asyncio.Future[Outcome]:
+        """The future of its one end. Raises `WorkerBusy`."""
+        busy = self._current is not None or bool(self._waiting)
+        if busy and (when_busy == "reject" or len(self._waiting) >= QUEUED):
+            raise WorkerBusy("an execution is running" if when_busy == "reject" else f"{QUEUED} executions wait")
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._outcomes[job.execution_id] = future
+        self._waiting.append(job)
+        self._changed.set()
+        return future
+
+    async def execute(self, job: Job, when_busy: WhenBusy = "queue") -> Outcome:
+        """As `submit`; a caller that goes away cancels nothing."""
+        return await asyncio.shield(self.submit(job, when_busy))
+
+    def cancel(self, execution_id: str, scope: str = "execution") -> bool:
+        """Stop it, or take it out of the queue; False for one that is over or unknown."""
+        for job in self._waiting:
+            if job.execution_id == execution_id:
+                self._waiting.remove(job)
+                self._over(Outcome(execution_id=execution_id, state=State.CANCELLED))
+                return True
+        if self._current is None or self._current.execution_id != execution_id or self._worker is None:
+            return False
+        self._worker.cancel(execution_id, scope=scope)
+        return True
+
+    def answer(self, asked: Asked, status: str, **fields: object) -> None:
+        if self._worker is not None:
+            self._worker.answer(asked, status, **fields)
+
+    async def run(self) -> None:
+        try:
+            while True:
+                while not self._waiting:
+                    self._changed.clear()
+                    await self._changed.wait()
+                await self._next()
+        finally:
+            await self._close()
+
+    async def _next(self) -> None:
+        try:
+            async with self._names:
+                worker = await self._living()
+        except WorkerFailed as error:
+            if self._waiting:
+                job = self._waiting.popleft()
+                failure = Failure(exception_type="WorkerFailed", message=str(error), code=self._why())
+                self._over(Outcome(execution_id=job.execution_id, state=State.FAILED, error=failure))
+            return
+        if not self._waiting:
+            return
+        job = self._current = self._waiting.popleft()
+        future = self._outcomes[job.execution_id]
+        worker.execute(
+            job.execution_id,
+            job.code,
+            timeout_s=job.timeout_s,
+            default_timeout=job.default_timeout,
+            transaction=job.transaction,
+        )
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.shield(future)
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError
+
+    def _over(self, outcome: Outcome) -> None:
+        future = self._outcomes.pop(outcome.execution_id, None)
+        if self._current is not None and self._current.execution_id == outcome.execution_id:
+            self._current = None
+        if future is not None and not future.done():
+            future.set_result(outcome)
+
+    # --- what the worker tells -------------------------------------------------------------------------------------
+
+    async def output(self, chunk: Chunk) -> None:
+        await self._callbacks.on_output(chunk)
+
+    async def asked(self, asked: Asked) -> None:
+        await self._callbacks.on_asked(asked)
+
+    async def ended(self, outcome: Outcome) -> None:
+        self._over(outcome)
+
+    # --- the worker ------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Have a worker before the first execution. Raises `WorkerFailed`."""
+        async with self._names:
+            await self._living()
+
+    async def _living(self) -> Worker:
+        if self._worker is not None and self._worker.ended is None:
+            return self._worker
+        if self._worker is not None:
+            self._deaths.append(time.monotonic())
+            if self._crash_loop():
+                raise WorkerFailed(f"its worker died {RESTARTS + 1} times within {RESTARTS_WITHIN_S:g} s")
+        worker = Worker(self._settings, self, policy=self._policy, grace_s=self._grace_s)
+        self._worker = worker
+        self._worker_task = asyncio.get_running_loop().create_task(worker.run())
+        self._retired.add(self._worker_task)
+        self._worker_task.add_done_callback(self._retired.discard)
+        await worker.ready()
+        if self._checkpoint is not None:
+            restored = await worker.restore(str(self._checkpoint))
+            _log.info("names restored after the worker's end", names=len(restored["names"]))
+        return worker
+
+    def _crash_loop(self) -> bool:
+        recent = [at for at in self._deaths if at > time.monotonic() - RESTARTS_WITHIN_S]
+        return len(recent) > RESTARTS
+
+    def _why(self) -> str:
+        return "worker_crash_loop" if self._crash_loop() else "worker_died"
+
+    async def checkpoint(self, path: Path) -> Frame:
+        """Save the names; the next worker starts with them. Raises `WorkerFailed`. Not while an execution runs."""
+        async with self._names:
+            saved = await (await self._living()).checkpoint(str(path))
+            self._checkpoint = path
+            return saved
+
+    async def restore(self, path: Path, *, strategy: str = "overwrite", clear_existing: bool = False) -> Frame:
+        async with self._names:
+            worker = await self._living()
+            return await worker.restore(str(path), strategy=strategy, clear_existing=clear_existing)
+
+    async def _close(self) -> None:
+        for job in self._waiting:
+            self._over(Outcome(execution_id=job.execution_id, state=State.CANCELLED))
+        self._waiting.clear()
+        if self._worker is not None:
+            self._worker.kill()
+        for task in tuple(self._retired):
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.shield(task)
