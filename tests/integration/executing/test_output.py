@@ -1,0 +1,112 @@
+"""Output: in order, whole, before the result; what comes later is told as such; nothing grows."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from adapters.executing.output import Policy
+from tests.integration.executing.conftest import Bench
+from tests.waiting import eventually
+
+
+async def test_program_order_holds_across_all_ways_to_write(bench: Bench) -> None:
+    code = (
+        "import os, subprocess, ctypes\n"
+        "print('1')\nos.write(1, b'2\\n')\nsubprocess.run(['echo', '3'])\n"
+        "ctypes.CDLL(None).printf(b'4\\n')\nprint('5', end='')\nos.write(1, b'\\n')"
+    )
+    await bench.run(code)
+    assert bench.text() == "1\n2\n3\n4\n5\n"
+
+
+async def test_nothing_is_late_or_lost(bench: Bench) -> None:
+    ways = (
+        "import os\nos.write(1, b'x' * 150_000)",
+        "import subprocess\nsubprocess.run(['sh', '-c', 'head -c 150000 /dev/zero | tr \\\\\\\\0 x'])",
+        "import threading\nt = threading.Thread(target=lambda: print('x' * 149_999))\nt.start()\nt.join()",
+        "import ctypes\nlibc = ctypes.CDLL(None)\nfor _ in range(1500): libc.printf(b'x' * 100)",
+    )
+    for way in ways:
+        for _ in range(10):
+            bench.chunks.clear()
+            await bench.run(way)
+            assert len(bench.text()) == 150_000
+
+
+async def test_half_characters_wait_and_invalid_bytes_are_escaped(bench: Bench) -> None:
+    await bench.run("import os, time\nos.write(1, b'\\xc3')\ntime.sleep(0.1)\nos.write(1, b'\\xbc|\\xff|')")
+    assert bench.text() == "ü|\\xff|"
+    await bench.run("for i in range(3): print(f'\\r{i}', end='')")
+    assert bench.text().endswith("\r0\r1\r2")
+
+
+async def test_stderr_is_a_stream_of_its_own(bench: Bench) -> None:
+    await bench.run("import sys\nprint('out')\nprint('err', file=sys.stderr)")
+    assert (bench.text(), bench.text("stderr")) == ("out\n", "err\n")
+
+
+async def test_output_after_the_end_belongs_to_whoever_runs_then_or_to_none(bench: Bench, tmp_path: Path) -> None:
+    code = (
+        "import threading, os, time\n"
+        "def wait_for(name):\n"
+        "    while not os.path.exists(name): time.sleep(0.01)\n"
+        "def late():\n"
+        "    wait_for('now')\n    print('none')\n    wait_for('then')\n    print('next')\n"
+        "threading.Thread(target=late, daemon=True).start()"
+    )
+    await bench.run(code, execution_id="first")
+    (tmp_path / "now").touch()
+    await eventually(lambda: "none\n" in bench.text(), "output between executions")
+    second = asyncio.create_task(bench.run("wait_for('go')", execution_id="second"))
+    (tmp_path / "then").touch()
+    await eventually(lambda: "next\n" in bench.text(), "output during the second")
+    (tmp_path / "go").touch()
+    await second
+    assert [(chunk.text, chunk.execution_id) for chunk in bench.chunks] == [("none\n", None), ("next\n", "second")]
+
+
+async def test_a_flood_loses_nothing_and_does_not_grow_the_parent(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench()
+    size = 0
+
+    async def count(chunk: object) -> None:
+        nonlocal size
+        size += len(chunk.text)  # type: ignore[attr-defined]
+        bench.chunks.clear()
+
+    bench.engine._on_output = count
+    before = _resident_kb()
+    async with bench.engine:
+        await bench.run("import os\nblock = b'y' * 65_536\nfor _ in range(1600): os.write(1, block)")
+        assert size == 1600 * 65_536
+    assert _resident_kb() - before < 16 * 1024
+
+
+def _resident_kb() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1])
+
+
+async def test_a_slow_consumer_makes_the_code_wait_or_costs_it_output_that_is_counted(
+    make_bench: Callable[..., Bench], tmp_path: Path
+) -> None:
+    for policy in (Policy.DROP_NEW, Policy.DROP_OLDEST, Policy.ERROR):
+        bench = make_bench(policy=policy)
+        taking = asyncio.Event()
+        kept = 0
+
+        async def slow(chunk: object, taking: asyncio.Event = taking) -> None:
+            nonlocal kept
+            await taking.wait()
+            kept += len(chunk.text)  # type: ignore[attr-defined]
+
+        bench.engine._on_output = slow
+        async with bench.engine:
+            code = "import os\nfor _ in range(1500): os.write(1, b'z' * 65_536)\nopen('done', 'w').close()"
+            running = asyncio.create_task(bench.run(code))
+            await eventually((tmp_path / "done").exists, "the end of the cell")
+            taking.set()
+            outcome = await running
+            assert kept + outcome.dropped_bytes == 1500 * 65_536
+            assert (policy is Policy.ERROR) == (outcome.error is not None and outcome.error.code == "output_lost")
+        (tmp_path / "done").unlink()
