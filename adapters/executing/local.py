@@ -45,6 +45,7 @@ class LocalEngine:
         self.session = Session(settings, callbacks, policy=policy, grace_s=grace_s)
         self._tasks: asyncio.TaskGroup | None = None
         self._running: asyncio.Task[None] | None = None
+        self._answering: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         self._tasks = asyncio.TaskGroup()
@@ -55,7 +56,8 @@ class LocalEngine:
     async def __aexit__(self, *_exc: object) -> None:
         assert self._tasks is not None
         assert self._running is not None
-        self._running.cancel()
+        for task in (self._running, *self._answering):
+            task.cancel()
         await self._tasks.__aexit__(None, None, None)
 
     async def execute(
@@ -92,7 +94,9 @@ class LocalEngine:
     async def _asked(self, asked: Asked) -> None:
         assert self._tasks is not None
         # Beside the worker's output, which goes on while a person thinks.
-        self._tasks.create_task(self._answer(asked))
+        task = self._tasks.create_task(self._answer(asked))
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
 
     async def _answer(self, asked: Asked) -> None:
         if asked.kind != "input_request":

@@ -43,7 +43,7 @@ async def test_code_that_can_be_interrupted_keeps_its_names(bench: Bench, code: 
 
 
 STUBBORN = {
-    "swallows the interrupt": "while True:\n    try:\n        while True: sum(range(99))\n    except BaseException: pass",
+    "swallows it": "while True:\n    try:\n        while True: sum(range(99))\n    except BaseException: pass",
     "C code": "import signal, time\nsignal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])\ntime.sleep(100)",
     "ignores the signal": "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\ntime.sleep(100)",
 }
