@@ -5,7 +5,6 @@ A new worker gets the names of the last checkpoint. One that dies again and agai
 
 import asyncio
 import contextlib
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -176,7 +175,7 @@ class Session:
         if self._worker is not None and self._worker.ended is None:
             return self._worker
         if self._worker is not None:
-            self._deaths.append(time.monotonic())
+            self._deaths.append(asyncio.get_running_loop().time())
             if self._crash_loop():
                 raise WorkerFailed(f"its worker died {RESTARTS + 1} times within {RESTARTS_WITHIN_S:g} s")
         worker = Worker(self._settings, self, policy=self._policy, grace_s=self._grace_s)
@@ -191,7 +190,7 @@ class Session:
         return worker
 
     def _crash_loop(self) -> bool:
-        recent = [at for at in self._deaths if at > time.monotonic() - RESTARTS_WITHIN_S]
+        recent = [at for at in self._deaths if at > asyncio.get_running_loop().time() - RESTARTS_WITHIN_S]
         return len(recent) > RESTARTS
 
     def _why(self) -> str:

@@ -8,7 +8,6 @@ import contextlib
 import itertools
 import os
 import signal
-import time
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
@@ -154,8 +153,8 @@ class Worker:
         children = set(descendants(self.pid)) - running.children_before
         _signal_all(children, signal.SIGTERM)
         self._send("cancel", execution_id=running.execution_id, scope=scope)
-        kill_at = time.monotonic() + self._grace_s
-        while self._running is running and time.monotonic() < kill_at:
+        kill_at = asyncio.get_running_loop().time() + self._grace_s
+        while self._running is running and asyncio.get_running_loop().time() < kill_at:
             self._process.interrupt()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(INTERRUPT_EVERY_S):
@@ -251,7 +250,7 @@ class Worker:
 
     def _run_clock(self, running: _Running) -> None:
         if running.left_s is not None and running.stopping is None:
-            running.since = time.monotonic()
+            running.since = asyncio.get_running_loop().time()
             loop = asyncio.get_running_loop()
             running.timer = loop.call_later(running.left_s, self._late, running.execution_id)
 
@@ -259,7 +258,7 @@ class Worker:
         if running.timer is not None and running.left_s is not None:
             running.timer.cancel()
             running.timer = None
-            running.left_s = max(0.0, running.left_s - (time.monotonic() - running.since))
+            running.left_s = max(0.0, running.left_s - (asyncio.get_running_loop().time() - running.since))
 
     def _late(self, execution_id: str) -> None:
         self.cancel(execution_id, state=State.TIMED_OUT)
