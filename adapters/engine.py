@@ -38,7 +38,7 @@ from domain.layouts.state import PaneState
 from handlers.asking import Asker
 from handlers.effects.follow_ups import FollowUps
 from handlers.effects.housekeeping import Housekeeping
-from handlers.effects.log_paths import BENCH_LOGS, LogPaths
+from handlers.effects.pane_places import BENCH_LOGS, PanePlaces
 from handlers.effects.restarting import Restarting
 from handlers.effects.scanning import Scanning
 from handlers.effects.sending import Sending
@@ -156,8 +156,8 @@ class Engine:
         self._follow_ups = follow_ups = armed(FollowUps(self.inbox))
         self.launching = LaunchFiles(settings.config_dir, clock)
         launching, vault = armed(self.launching), armed(FileVault(home / "private"))
-        logs = LogPaths(folder=str(home / "logs" / "panes"), bench=str(bench_of(settings)), known=self.container)
-        stages = Stages(follow_ups=follow_ups, clock=clock, launching=launching, vault=vault, log_paths=logs)
+        places = PanePlaces(home=str(home), known=self.container)
+        stages = Stages(follow_ups=follow_ups, clock=clock, launching=launching, vault=vault, places=places)
         texts = armed(FileTexts(home / "nodes" / node / "texts"))
         self.spawning = armed(
             Spawning(

@@ -16,7 +16,7 @@ from adapters.beneath import make_folders_beneath, open_beneath
 from adapters.containers.executing import exec_words
 from adapters.containers.inside import run_inside
 from domain.containers import ContainerFacts
-from handlers.effects.log_paths import BENCH_LOGS
+from handlers.effects.pane_places import BENCH_LOGS
 
 TAIL_S: Final = 20.0
 

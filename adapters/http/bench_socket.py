@@ -19,9 +19,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from adapters.http.admission import KERNEL_PEER
 from adapters.http.kernel import Peer, peer_of
+from handlers.effects.pane_places import BENCH_SOCKET
 
 FOLDER: Final = "bench"
-NAME: Final = "tower.sock"
 BACKLOG: Final = 512
 
 _connections: Final = itertools.count(1)
@@ -29,7 +29,7 @@ _log = structlog.get_logger("http")
 
 
 def path_in(home: Path) -> Path:
-    return home / FOLDER / NAME
+    return home / FOLDER / BENCH_SOCKET
 
 
 def bind_bench(path: Path) -> socket.socket:

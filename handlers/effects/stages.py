@@ -17,7 +17,7 @@ from domain.layouts.labels import MARKER
 from domain.layouts.state import Layout, Layouts, Pane, PaneState, Stage
 from domain.tower import Tower
 from handlers.effects.follow_ups import FollowUps
-from handlers.effects.log_paths import LogPaths
+from handlers.effects.pane_places import PanePlaces
 from handlers.effects.retrying import with_retries
 from handlers.ports import (
     Clock,
@@ -68,13 +68,13 @@ def argv_of(profile: LaunchProfile, agent_session: str | None) -> tuple[str, ...
 
 class Stages:
     def __init__(
-        self, *, follow_ups: FollowUps, clock: Clock, launching: Launching, vault: Vault, log_paths: LogPaths
+        self, *, follow_ups: FollowUps, clock: Clock, launching: Launching, vault: Vault, places: PanePlaces
     ) -> None:
         self._follow_ups = follow_ups
         self._clock = clock
         self._launching = launching
         self._vault = vault
-        self._log_paths = log_paths
+        self._places = places
 
     # --- pane_create -----------------------------------------------------------------------------------------------
 
@@ -149,9 +149,14 @@ class Stages:
             pane_id=pane.pane_id,
             title=pending_title(pane),
             argv=argv,
-            env={**profile.env, "AGENTTOWER_PANE_ID": pane.pane_id, "AGENTTOWER_LABEL": pane.label},
+            env={
+                **self._places.tower_of(pane.container_id),
+                **profile.env,
+                "AGENTTOWER_PANE_ID": pane.pane_id,
+                "AGENTTOWER_LABEL": pane.label,
+            },
             working_dir=working_dir or profile.working_dir,
-            log_path=self._log_paths.of(pane.container_id, pane.pane_id).written,
+            log_path=self._places.of(pane.container_id, pane.pane_id).written,
         )
 
     async def _working_dir(self, layout: Layout) -> tuple[str | None, bool]:
@@ -189,7 +194,7 @@ class Stages:
             self._launched(pane, seen, elapsed_ms)
         if pane.agent_id is None:
             self._follow_ups.send(pane_id, "registered", c.PaneRegister(pane_id=pane_id))
-        path = self._log_paths.of(pane.container_id, pane_id)
+        path = self._places.of(pane.container_id, pane_id)
 
         async def attach() -> None:
             # Also where it is piped: the program behind the pipe may be unable to write.

@@ -12,7 +12,7 @@ from domain.layouts.commands import PaneSweep
 from domain.tower import Tower as State
 from handlers.effects.follow_ups import FollowUps
 from handlers.effects.housekeeping import Housekeeping
-from handlers.effects.log_paths import LogPaths
+from handlers.effects.pane_places import PanePlaces
 from handlers.effects.restarting import Restarting
 from handlers.effects.scanning import Scanning
 from handlers.effects.sending import Sending
@@ -99,7 +99,7 @@ class Tower:
             clock=clock,
             launching=catalogues,
             vault=vault,
-            log_paths=LogPaths(folder="logs", bench="bench", known=lambda _: None),
+            places=PanePlaces(home="home", known=lambda _: None),
         )
         self.spawning = kit.spawning(
             terminals=terminals,

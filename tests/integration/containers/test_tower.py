@@ -81,6 +81,9 @@ class TestALayoutInAContainer:
         assert log.is_relative_to(either.tower.home / "bench")
         await eventually(lambda: b"said-42" in log.read_bytes(), "the log is read on the host")
 
+        environment = container.execute("cat", f"/proc/{first['pid']}/environ").split("\0")
+        assert f"AGENTTOWER_SOCKET={BENCH}/tower.sock" in environment
+
         container.execute("kill", "-KILL", str(first["pid"]))
         await eventually(lambda: either.pane(first["id"])["state"] == "degraded", "the death")
         seen = either.pane(first["id"])

@@ -224,3 +224,4 @@ class TestReporting:
         given, environment, _ = await reported(resumed)
         assert given == ["--resume", odd, f"--name=again-{odd}"]
         assert environment["AGENTTOWER_PANE_ID"] != first["id"]
+        assert environment["AGENTTOWER_HOME"] == str(desk.tower.home)
