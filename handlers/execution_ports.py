@@ -150,6 +150,11 @@ class Workers(Protocol):
 # --- output --------------------------------------------------------------------------------------------------------
 
 
+def between_executions(session_id: str) -> str:
+    """Stands for an execution's id where a session writes while none runs (attempt 0). No execution has such an id."""
+    return f"session:{session_id}"
+
+
 class Written(msgspec.Struct, frozen=True, kw_only=True):
     """`position`: stream sequence of the last chunk, 0 for none. `truncated_bytes` were left out in the middle."""
 

@@ -1,9 +1,14 @@
-"""What is deleted, and what is not: texts that nobody waits for, logs of panes removed long ago."""
+"""What is deleted, and what is not: texts that nobody waits for, blobs that no event names, logs of panes removed long
+ago."""
 
+import hashlib
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
+from adapters.files.blobs import FileBlobs
 from adapters.files.pane_logs import FilePaneLogs
 from adapters.files.texts import FileTexts
 
@@ -44,6 +49,43 @@ class TestTexts:
             os.utime(tmp_path / name, (NOW.timestamp() - age_s, NOW.timestamp() - age_s))
         await texts.prune(frozenset({kept}), NOW - timedelta(seconds=600))
         assert names(tmp_path) == {kept, fresh, "key"}
+
+
+class TestBlobs:
+    async def test_are_kept_privately_by_their_content(self, tmp_path: Path) -> None:
+        blobs = FileBlobs(tmp_path / "blobs")
+        value, made = b"v" * 300_000, tmp_path / "checkpoint"
+        made.write_bytes(value)
+        digest = await blobs.put(value)
+        assert digest == hashlib.blake2b(value, digest_size=32).hexdigest()
+        assert await blobs.take(str(made)) == (digest, len(value))
+        assert await blobs.put(value) == digest
+        assert not made.exists()
+        assert await blobs.get(digest) == value
+        assert blobs.path(digest) == str(tmp_path / "blobs" / digest)
+        assert names(tmp_path / "blobs") == {digest}
+        for path in (tmp_path / "blobs").iterdir():
+            assert path.stat().st_mode & 0o777 == 0o600, path
+
+    async def test_that_are_not_there_are_told_as_such(self, tmp_path: Path) -> None:
+        blobs = FileBlobs(tmp_path / "blobs")
+        await blobs.prune(frozenset(), NOW)
+        for digest in ("0" * 64, "../secret", ""):
+            assert await blobs.get(digest) is None
+            await blobs.drop(digest)
+        with pytest.raises(FileNotFoundError):
+            blobs.path("../secret")
+
+    async def test_that_no_event_names_go_when_they_are_old(self, tmp_path: Path) -> None:
+        blobs = FileBlobs(tmp_path)
+        kept, old, fresh, again = [await blobs.put(words) for words in (b"kept", b"old", b"fresh", b"again")]
+        for name, age_s in ((kept, 1000), (old, 1000), (fresh, 10), (again, 1000)):
+            os.utime(tmp_path / name, (NOW.timestamp() - age_s, NOW.timestamp() - age_s))
+        await blobs.put(b"again")
+        await blobs.prune(frozenset({kept}), NOW - timedelta(seconds=600))
+        assert names(tmp_path) == {kept, fresh, again}
+        await blobs.drop(kept)
+        assert names(tmp_path) == {fresh, again}
 
 
 class TestLogs:
