@@ -60,8 +60,7 @@ class WorkerProcess:
         self._output = output
         self._on_frame = on_frame
         self._on_end = on_end
-        self.execution_id: str | None = None
-        """Whose output it is that comes now."""
+        self._execution_id: str | None = None
         self._start(settings)
 
     def _start(self, settings: WorkerSettings) -> None:
@@ -137,6 +136,12 @@ class WorkerProcess:
         with contextlib.suppress(OSError, ValueError):
             self._loop.remove_writer(self._socket.fileno())
 
+    def attribute(self, execution_id: str | None) -> None:
+        """Whose output it is that comes from now on; what has come already is not."""
+        if execution_id is not None:
+            self._drained()
+        self._execution_id = execution_id
+
     def interrupt(self) -> None:
         self._signal(signal.SIGINT)
 
@@ -168,7 +173,7 @@ class WorkerProcess:
         decoder = self._decoders[fd]
         text = decoder.feed(data) if data else decoder.end()
         if text:
-            self._output.write(Chunk(self._names[fd], text, self.execution_id))
+            self._output.write(Chunk(self._names[fd], text, self._execution_id))
         if not data:
             self._close_pipe(fd)
         return bool(data)

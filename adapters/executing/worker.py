@@ -136,7 +136,7 @@ class Worker:
         running = self._running = _Running(execution_id, timeout_s, default_timeout)
         running.children_before = frozenset(descendants(self.pid))
         running.dropped_before = self._stream.dropped
-        self._process.execution_id = execution_id
+        self._process.attribute(execution_id)
         self._send("execute", execution_id=execution_id, code=code, transaction=transaction)
 
     def cancel(self, execution_id: str, *, scope: str = "execution", state: State = State.CANCELLED) -> None:
@@ -243,7 +243,7 @@ class Worker:
                 self._stop_clock(running)
             case "result" | "error" if running is not None:
                 self._stop_clock(running)
-                self._process.execution_id = None
+                self._process.attribute(None)
             case _:
                 pass
         self._stream.tell(frame)

@@ -1,6 +1,7 @@
 """A local engine with its output collected, on a real worker."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,11 @@ class Bench:
         assert outcome.state is State.FAILED, outcome
         assert outcome.error is not None
         return outcome.error.exception_type
+
+    def told(self) -> list[tuple[str, str | None]]:
+        """What came out, by whose it was told to be, in order."""
+        groups = groupby(self.chunks, key=lambda chunk: chunk.execution_id)
+        return [("".join(chunk.text for chunk in chunks), execution_id) for execution_id, chunks in groups]
 
     def text(self, stream: str = "stdout") -> str:
         """All that came out of one stream so far."""

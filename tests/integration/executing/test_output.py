@@ -57,12 +57,14 @@ async def test_output_after_the_end_belongs_to_whoever_runs_then_or_to_none(benc
     await bench.run(code, execution_id="first")
     (tmp_path / "now").touch()
     await eventually(lambda: "none\n" in bench.text(), "output between executions")
-    second = asyncio.create_task(bench.run("wait_for('go')", execution_id="second"))
+    second = asyncio.create_task(bench.run("open('runs', 'w').close()\nwait_for('go')", execution_id="second"))
+    await eventually((tmp_path / "runs").exists, "the start of the second")
     (tmp_path / "then").touch()
     await eventually(lambda: "next\n" in bench.text(), "output during the second")
     (tmp_path / "go").touch()
     await second
-    assert [(chunk.text, chunk.execution_id) for chunk in bench.chunks] == [("none\n", None), ("next\n", "second")]
+    # One print is two writes: the text, and its end.
+    assert bench.told() == [("none\n", None), ("next\n", "second")]
 
 
 async def test_a_flood_loses_nothing_and_does_not_grow_the_parent(make_bench: Callable[..., Bench]) -> None:
