@@ -132,6 +132,7 @@ class Watching:
 
     async def _watch(self, container_id: str) -> None:
         changed = self._changed[container_id]
+        told: str | None = None
         while True:
             changed.clear()
             expected = spawned_panes(self._state.layouts, container_id)
@@ -143,14 +144,18 @@ class Watching:
                 left = await self._look(self._terminals.of(container_id), expected, agents)
                 if not left:
                     self._uncleared.discard(container_id)
+                told = None
             except TerminalGone:
                 self._report(compare(expected, (), self._state.layouts), adopted.lost_agents(agents, ()))
                 self._uncleared.discard(container_id)
                 # There is nothing to look at before something is made here again.
                 await changed.wait()
             except TerminalError as error:
-                say = _log.warning if isinstance(error, TerminalUnreachable) else _log.error
-                say("panes cannot be looked at; trying again", container_id=container_id, reason=str(error))
+                # A container may stay stopped for days: each reason is told once.
+                if str(error) != told:
+                    told = str(error)
+                    say = _log.warning if isinstance(error, TerminalUnreachable) else _log.error
+                    say("panes cannot be looked at; trying again", container_id=container_id, reason=told)
                 await self._clock.sleep(RETRY_S)
 
     async def _look(self, terminal: Terminal, expected: Sequence[Pane], agents: Sequence[Agent]) -> bool:

@@ -1,7 +1,9 @@
 """A whole tower and real containers: from the scan to the last pane, and what becomes of containers under it."""
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +148,10 @@ class TestWhatBecomesOfContainers:
         container.start()
         await eventually(lambda: fleet.states(layout) == ["failed"] * 3, "no server runs in it any more")
         assert (await fleet.ready_in(container, "again"))["ready_pane_count"] == 3
+        said = [json.loads(line) for line in (fleet.tower.home / "tower.log").read_text().splitlines()]
+        why = [line["reason"] for line in said if "panes cannot be looked at" in line["event"]]
+        assert why
+        assert all(one != other for one, other in pairwise(why)), "each reason is told once"
 
     async def test_removed_its_panes_are_gone(self, fleet: Fleet):
         container = await fleet.container()
