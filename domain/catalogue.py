@@ -10,9 +10,12 @@ import msgspec
 
 from domain import containers as dc
 from domain import node
+from domain import promises as dp
 from domain import sends as ds
 from domain.agents import commands as ac
 from domain.agents import events as ae
+from domain.executions import commands as xc
+from domain.executions import events as xe
 from domain.layouts import commands as lc
 from domain.layouts import events as le
 from domain.messages import Event, Request
@@ -39,6 +42,18 @@ def _pane(name: str, event: type[Event]) -> EventType:
 
 def _layout(name: str, event: type[Event]) -> EventType:
     return EventType(name=f"layout.{name}", event=event, id_field="layout_id")
+
+
+def _promise(name: str, event: type[Event]) -> EventType:
+    return EventType(name=f"promise.{name}", event=event, id_field="promise_id")
+
+
+def _execution(name: str, event: type[Event]) -> EventType:
+    return EventType(name=f"execution.{name}", event=event, id_field="execution_id")
+
+
+def _session(name: str, event: type[Event]) -> EventType:
+    return EventType(name=f"session.{name}", event=event, id_field="session_id")
 
 
 EVENTS: Final = (
@@ -71,6 +86,29 @@ EVENTS: Final = (
     _pane("send_begun", ds.PaneSendBegun),
     _pane("text_sent", ds.PaneTextSent),
     _pane("send_failed", ds.PaneSendFailed),
+    _promise("created", dp.PromiseCreated),
+    _promise("resolved", dp.PromiseResolved),
+    _promise("rejected", dp.PromiseRejected),
+    _promise("cancelled", dp.PromiseCancelled),
+    _promise("timed_out", dp.PromiseTimedOut),
+    _execution("requested", xe.ExecutionRequested),
+    _execution("started", xe.ExecutionStarted),
+    _execution("completed", xe.ExecutionCompleted),
+    _execution("failed", xe.ExecutionFailed),
+    _execution("cancel_requested", xe.ExecutionCancelRequested),
+    _execution("cancelled", xe.ExecutionCancelled),
+    _execution("timed_out", xe.ExecutionTimedOut),
+    _execution("lost", xe.ExecutionLost),
+    _execution("retry_scheduled", xe.ExecutionRetryScheduled),
+    _execution("paused", xe.ExecutionPaused),
+    _execution("resumed", xe.ExecutionResumed),
+    EventType(name="capability.denied", event=xe.CapabilityDenied, id_field="execution_id"),
+    _session("checkpoint_requested", xe.SessionCheckpointRequested),
+    _session("checkpointed", xe.SessionCheckpointed),
+    _session("restore_requested", xe.SessionRestoreRequested),
+    _session("restored", xe.SessionRestored),
+    _session("work_failed", xe.SessionWorkFailed),
+    _session("forked", xe.SessionForked),
     EventType(name="container.scan_requested", event=dc.ContainerScanRequested, id_field="scan_id"),
     EventType(name="container.registered", event=dc.ContainerRegistered, id_field="container_id"),
     EventType(name="container.gone", event=dc.ContainerGone, id_field="container_id"),
@@ -105,6 +143,29 @@ REQUESTS: Final = (
     RequestType(name="agent.adopt", request=ac.AgentAdopt),
     RequestType(name="agent.report", request=ac.AgentReport),
     RequestType(name="agent.record_gone", request=ac.AgentRecordGone, internal=True),
+    RequestType(name="promise.create", request=dp.PromiseCreate),
+    RequestType(name="promise.resolve", request=dp.PromiseResolve),
+    RequestType(name="promise.reject", request=dp.PromiseReject),
+    RequestType(name="promise.cancel", request=dp.PromiseCancel),
+    RequestType(name="promise.record_expired", request=dp.PromiseExpire, internal=True),
+    RequestType(name="execution.request", request=xc.ExecutionRequest),
+    RequestType(name="execution.cancel", request=xc.ExecutionCancel),
+    RequestType(name="execution.resume", request=xc.ExecutionResume),
+    RequestType(name="execution.answer", request=xc.ExecutionAnswer),
+    RequestType(name="execution.record_started", request=xc.ExecutionRecordStarted, internal=True),
+    RequestType(name="execution.record_completed", request=xc.ExecutionRecordCompleted, internal=True),
+    RequestType(name="execution.record_failed", request=xc.ExecutionRecordFailed, internal=True),
+    RequestType(name="execution.record_cancelled", request=xc.ExecutionRecordCancelled, internal=True),
+    RequestType(name="execution.record_timed_out", request=xc.ExecutionRecordTimedOut, internal=True),
+    RequestType(name="execution.record_lost", request=xc.ExecutionRecordLost, internal=True),
+    RequestType(name="execution.record_retry_due", request=xc.ExecutionRecordRetryDue, internal=True),
+    RequestType(name="capability.record_denied", request=xc.CapabilityRecordDenied, internal=True),
+    RequestType(name="session.checkpoint", request=xc.SessionCheckpoint),
+    RequestType(name="session.restore", request=xc.SessionRestore),
+    RequestType(name="session.fork", request=xc.SessionFork),
+    RequestType(name="session.record_checkpointed", request=xc.SessionRecordCheckpointed, internal=True),
+    RequestType(name="session.record_restored", request=xc.SessionRecordRestored, internal=True),
+    RequestType(name="session.record_work_failed", request=xc.SessionRecordWorkFailed, internal=True),
     RequestType(name="container.scan", request=dc.ContainerScan),
     RequestType(name="container.record_found", request=dc.ContainerRecordFound, internal=True),
     RequestType(name="container.record_scan", request=dc.ContainerRecordScan, internal=True),

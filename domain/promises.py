@@ -225,6 +225,11 @@ def known_promise(promise_id: str, state: Promises) -> Promise:
     return promise
 
 
+def reserved(promise_id: str | None) -> bool:
+    """Whether it is of an execution or a session: the tower's own."""
+    return promise_id is not None and promise_id.startswith(("exec:", "spawn:"))
+
+
 def check_id(field: str, value: str) -> str:
     """`value` if it can stand in a subject."""
     if SUBJECT_ID.match(value) is None:

@@ -12,6 +12,7 @@ from immutables import Map
 
 from domain import catalogue
 from domain import containers as containers_registry
+from domain import promises as dp
 from domain import sends as sending
 from domain.agents import commands as ac
 from domain.agents import decide as agents_decide
@@ -26,6 +27,14 @@ from domain.containers import (
     ContainerScanRequested,
 )
 from domain.errors import Rejection, host_only
+from domain.executions import commands as xc
+from domain.executions import decide as executions_decide
+from domain.executions import events as xe
+from domain.executions import evolving as executions_evolving
+from domain.executions import reports as executions_reports
+from domain.executions import results as executions_results
+from domain.executions import sessions as sessions_decide
+from domain.executions.state import Executions
 from domain.layouts import commands as lc
 from domain.layouts import decide as layouts_decide
 from domain.layouts import events as le
@@ -50,6 +59,8 @@ class Tower(msgspec.Struct, frozen=True, kw_only=True):
     layouts: layouts_state.Layouts = layouts_state.Layouts()
     agents: agents_state.Agents = agents_state.Agents()
     sends: Sends = Sends()
+    promises: dp.Promises = dp.Promises()
+    executions: Executions = Executions()
     sequences: Map[tuple[str, str], int] = Map()
     instance: str | None = None
     foreign_to: int = 0
@@ -79,6 +90,23 @@ def decide(command: Command[Request], state: Tower) -> tuple[Event, ...]:
             return sending.send(send, command.facts, state.sends, state.layouts, state.agents)
         case sending.PaneRecordSendBegun() | sending.PaneRecordTextSent() | sending.PaneRecordSendFailed() as told:
             return sending.report(told, state.sends, state.layouts)
+        case dp.PromiseCreate() | dp.PromiseResolve() | dp.PromiseReject() | dp.PromiseCancel() | dp.PromiseExpire():
+            executions_decide.guard_promise(command.request, command.origin, state.executions)
+            return dp.decide(command.request, command.origin, command.facts, state.promises)
+        case xc.ExecutionRequest() | xc.ExecutionCancel() | xc.ExecutionResume() | xc.ExecutionAnswer() as asked:
+            return executions_decide.decide(asked, command.origin, command.facts, state.executions, state.promises)
+        case xc.SessionCheckpoint() | xc.SessionRestore() | xc.SessionFork() as asked:
+            return sessions_decide.decide(asked, command.facts, state.executions)
+        case xc.SessionRecordCheckpointed() | xc.SessionRecordRestored() | xc.SessionRecordWorkFailed() as told:
+            return sessions_decide.report(told, state.executions)
+        case (
+            xc.ExecutionRecordStarted()
+            | xc.ExecutionReport()
+            | xc.ExecutionRecordRetryDue()
+            | xc.CapabilityRecordDenied()
+        ):
+            told = cast(xc.Reported, command.request)
+            return executions_reports.report(told, command.facts, state.executions)
         case _:
             routed = cast(Command[layouts_decide.LayoutRequest], command)
             return layouts_decide.decide(routed, state.layouts, state.containers.known, state.agents)
@@ -94,14 +122,19 @@ def _record_found(found: ContainerRecordFound, state: Tower) -> tuple[Event, ...
     return (*kept, *lost, *left)
 
 
-def admits(command: Command[PaneSend], state: Tower) -> bool:
-    """Whether the text would be taken on this state: only then it is worth a file."""
+def admits(command: Command[PaneSend | xc.ExecutionAnswer], state: Tower) -> bool:
+    """Whether the text would be taken on this state and must not be recorded: only then it is worth a file."""
     try:
         _check_origin(command, state)
-        sending.check(command.request, state.sends, state.layouts, state.agents)
+        match command.request:
+            case PaneSend():
+                sending.check(command.request, state.sends, state.layouts, state.agents)
+                return True
+            case xc.ExecutionAnswer():
+                promise = executions_decide.question_of(command.request, state.executions, state.promises)
+                return executions_decide.is_secret(promise.promise_id, state.executions)
     except Rejection:
         return False
-    return True
 
 
 def evolve(state: Tower, event: Event) -> Tower:
@@ -121,6 +154,13 @@ def evolve(state: Tower, event: Event) -> Tower:
             }
         case ae.AgentAdopted() | ae.AgentReported() | ae.AgentGone():
             changed = {"agents": agents_state.evolve(state.agents, event)}
+        case dp.PromiseEvent():
+            changed = {
+                "promises": dp.evolve(state.promises, event),
+                "executions": executions_evolving.evolve(state.executions, event),
+            }
+        case xe.ExecutionEvent() | xe.NamespaceEvent() | xe.CapabilityDenied():
+            changed = {"executions": executions_evolving.evolve(state.executions, event)}
         case SendEvent():
             changed = {"sends": sending.evolve(state.sends, event)}
         case _ if key[0] == "container":
@@ -164,12 +204,15 @@ def result(events: Sequence[Event]) -> Result:
             for event in events:
                 if isinstance(event, ae.AgentAdopted | ae.AgentReported):
                     return agents_decide.result(event)
+            told = executions_results.result(events[0]) or dp.result(events[0])
+            if told is not None:
+                return told
             removed = [event for event in events if isinstance(event, le.PaneRemoved)]
             return _removed(removed[0].layout_id, [event.pane_id for event in removed]) if removed else {}
 
 
-def standing(request: Request, state: Tower) -> Result:
-    """The result of an accepted command that changed nothing, from the state that made it a no-op."""
+def standing(request: Request, state: Tower, origin: str = HOST) -> Result:
+    """The result of an accepted command of `origin` that changed nothing, from the state that made it a no-op."""
     layouts = state.layouts
     match request:
         case lc.LayoutCreate() | lc.PaneRecreate():
@@ -190,8 +233,10 @@ def standing(request: Request, state: Tower) -> Result:
             return _removed(layouts.panes[request.pane_id].layout_id, [])
         case ac.AgentAdopt() | ac.AgentReport():
             return agents_decide.standing(request, state.agents, layouts)
+        case dp.PromiseCreate() | dp.PromiseResolve() | dp.PromiseReject() | dp.PromiseCancel() | dp.PromiseExpire():
+            return dp.standing(request, state.promises)
         case _:
-            return {}
+            return executions_results.standing(request, state.executions, state.promises, origin)
 
 
 def _made_anew(events: Sequence[Event]) -> le.PaneRecreated | None:
@@ -251,9 +296,23 @@ def _check_origin(command: Command[Request], state: Tower) -> None:
     if command.origin in (HOST, TOWER, POLICY):
         return
     resolved = ORIGIN_PATTERN.match(command.origin) is not None
+    if resolved and isinstance(
+        command.request, dp.PromiseCreate | dp.PromiseResolve | dp.PromiseReject | dp.PromiseCancel
+    ):
+        _check_owner(command.request, command.origin, state.promises)
+        return
     if resolved and isinstance(command.request, lc.PanePromote):
         return
     if not resolved or _container_of(command.request, state) != command.origin:
+        raise host_only()
+
+
+def _check_owner(request: dp.PromiseCreate | dp.Settle, origin: str, promises: dp.Promises) -> None:
+    """A peer makes promises, and settles those that it made."""
+    promise = promises.known.get(request.id or "")
+    if promise is None and isinstance(request, dp.PromiseCreate) and not dp.reserved(request.id):
+        return
+    if promise is None or promise.owner != origin:
         raise host_only()
 
 

@@ -14,6 +14,7 @@ import structlog
 from domain import catalogue, tower
 from domain.envelope import CHAIN_HEADER, Envelope, Recorded, encode, encode_data, link, subject_of
 from domain.errors import INTERNAL_ERROR_MESSAGE, UNRECORDED, Rejection
+from domain.executions.commands import ExecutionAnswer
 from domain.messages import ORIGIN_PATTERN, Command, Event, Facts, Request
 from domain.node import CommandRejected
 from domain.sends import PaneSend
@@ -105,9 +106,9 @@ def prepare(item: Asked | FollowUp) -> Prepared:
 
 
 def admits(prepared: Prepared, at: datetime, state: Tower, seen: SeenIds) -> bool:
-    """Whether a text to send would be taken on this state, so that it is worth a file."""
+    """Whether a text to send, or a secret answer, would be taken on this state, so that it is worth a file."""
     request, command_id = prepared.request, prepared.command_id
-    if not isinstance(request, PaneSend) or prepared.refusal is not None or command_id is None:
+    if not isinstance(request, PaneSend | ExecutionAnswer) or prepared.refusal is not None or command_id is None:
         return False
     if seen.position(key_of(prepared.origin, command_id)) is not None:
         return False
@@ -190,7 +191,7 @@ class Batch:
         if decision.events:
             decision.result = tower.result(decision.events)
         else:
-            decision.result = tower.standing(prepared.request, self.ledger.tower)
+            decision.result = tower.standing(prepared.request, self.ledger.tower, prepared.origin)
             decision.replay = bool(decision.result.get("replay", False))
 
     def _refuse(self, decision: Decision, refusal: Rejection, at: datetime) -> None:

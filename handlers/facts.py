@@ -12,9 +12,17 @@ import structlog
 
 from domain.agents.commands import AgentAdopt, AgentReport
 from domain.containers import ContainerScan
+from domain.executions.commands import (
+    ExecutionAnswer,
+    ExecutionRequest,
+    SessionCheckpoint,
+    SessionFork,
+    SessionRestore,
+)
 from domain.layouts.commands import LayoutCreate, LayoutRestore, PaneRecreate, PaneRegister, PaneRemove
 from domain.layouts.templates import MAX_SLOTS
 from domain.messages import Facts, Request, TmuxPane
+from domain.promises import PromiseCreate
 from domain.sends import PaneSend
 from handlers.ports import (
     Ids,
@@ -94,7 +102,13 @@ class FactFinder:
                     facts[place] = Facts(at=at, ids=self._fresh(1), tmux_panes=panes.get(request.container_id))
                 case PaneSend(text=text):
                     facts[place] = await self._sending(text, at) if admits(place) else plain
-                case PaneRegister() | ContainerScan() | AgentReport():
+                case ExecutionAnswer(value=str(text)):
+                    facts[place] = await self._sending(text, at) if admits(place) else plain
+                case ExecutionRequest():
+                    facts[place] = Facts(at=at, ids=self._fresh(2))
+                case PaneRegister() | ContainerScan() | AgentReport() | PromiseCreate():
+                    facts[place] = Facts(at=at, ids=self._fresh(1))
+                case SessionCheckpoint() | SessionRestore() | SessionFork():
                     facts[place] = Facts(at=at, ids=self._fresh(1))
                 case _:
                     facts[place] = plain

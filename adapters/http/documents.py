@@ -99,6 +99,17 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "pane.recreate": {"predecessor_pane_id": rows.PANE_ID, "idempotency_key": "again-1"},
     "pane.send": {"pane_id": rows.PANE_ID, "text": "Run the tests."},
     "pane.promote": {},
+    "promise.create": {"id": "review-7", "timeout": 3600, "data": {"question": "Merge it?"}},
+    "promise.resolve": {"id": "review-7", "value": "yes"},
+    "promise.reject": {"id": "review-7", "value": "the branch is gone"},
+    "promise.cancel": {"id": "review-7"},
+    "execution.request": {"session_id": "notebook", "code": "6 * 7", "idempotency_key": "first-cell"},
+    "execution.cancel": {"execution_id": "cell-1"},
+    "execution.resume": {"execution_id": "cell-1"},
+    "execution.answer": {"execution_id": "cell-1", "n": 1, "value": "yes"},
+    "session.checkpoint": {"session_id": "notebook"},
+    "session.restore": {"session_id": "notebook", "strategy": "smart"},
+    "session.fork": {"from": "notebook", "session_id": "what-if"},
 }
 """Data of each command, by name."""
 

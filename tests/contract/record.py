@@ -13,6 +13,7 @@ from typing import Any, Final
 from uuid import UUID, uuid5
 
 from domain import catalogue
+from domain import promises as dp
 from domain.agents import events as ae
 from domain.containers import (
     ContainerGone,
@@ -22,6 +23,7 @@ from domain.containers import (
     UnmanagedPane,
 )
 from domain.envelope import Envelope, encode, encode_data
+from domain.executions import events as x
 from domain.layouts import events as e
 from domain.layouts.events import PaneState, Stage
 from domain.messages import Event
@@ -42,6 +44,21 @@ AGENT: Final = "019b7c3f-5c00-7000-8000-000000000005"
 SEND: Final = "019b7c3f-5c00-7000-8000-000000000007"
 DIGEST: Final = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
+EXECUTION: Final = "019b7c3f-5c00-7000-8000-000000000008"
+SESSION: Final = "notebook"
+
+CELL: Final[dict[str, Any]] = {"execution_id": EXECUTION, "session_id": SESSION}
+END: Final[dict[str, Any]] = {"attempt": 2, "execution_time": 0.25, "output_position": 17}
+RAISED: Final = x.ExecutionError(
+    exception_type="ValueError",
+    message="no such thing",
+    code="worker_died",
+    traceback="Traceback (most recent call last):\n",
+    notes=("a note",),
+    exit_code=3,
+    signal=9,
+    last_memory_bytes=4096,
+)
 THIS: Final[dict[str, Any]] = {"pane_id": PANE, "layout_id": LAYOUT}
 SLOT: Final[dict[str, Any]] = {
     "slot": 0,
@@ -156,6 +173,68 @@ EXAMPLES: Final[tuple[Event, ...]] = (
         subject="tower.evt.local.pane.x.y",
         reason="it carries no Tower-Chain header: the tower did not write it",
     ),
+    dp.PromiseCreated(promise_id="review-7", owner="host", deadline=AT, data={"question": "Merge it?"}),
+    dp.PromiseResolved(promise_id="review-7", value="yes"),
+    dp.PromiseRejected(promise_id="review-7", value={"reason": "the branch is gone"}),
+    dp.PromiseCancelled(promise_id="review-7", value="not needed"),
+    dp.PromiseTimedOut(promise_id="review-7"),
+    x.ExecutionRequested(
+        **CELL,
+        owner="host",
+        code="6 * 7",
+        timeout_s=30.0,
+        idempotency_key="first-cell",
+        when_busy="reject",
+        retry=x.RetryPolicy(safe=True, max_attempts=3, backoff_s=2.0, then="pause"),
+        priority=7,
+        concurrency_key="deploy",
+        throwaway=True,
+        transaction="rollback_on_failure",
+    ),
+    x.ExecutionStarted(**CELL, attempt=1),
+    x.ExecutionCompleted(
+        **CELL,
+        **END,
+        repr="42",
+        value=42,
+        value_digest=DIGEST,
+        value_bytes=2,
+        mode="simple_sync",
+        truncated=True,
+        children=1,
+        blocking=("time.sleep",),
+    ),
+    x.ExecutionFailed(**CELL, **END, error=RAISED, mode="blocking_sync", children=1, blocking=("time.sleep",)),
+    x.ExecutionCancelRequested(**CELL, scope="session"),
+    x.ExecutionCancelled(**CELL, **END, worker_restarted=True),
+    x.ExecutionTimedOut(**CELL, **END, worker_restarted=True, error=RAISED),
+    x.ExecutionLost(**CELL, **END),
+    x.ExecutionRetryScheduled(**CELL, attempt=1, reason="failed", due=AT, error=RAISED),
+    x.ExecutionPaused(**CELL, attempt=3, reason="lost", error=RAISED),
+    x.ExecutionResumed(**CELL, attempt=4, due=True),
+    x.CapabilityDenied(**CELL, capability="run", reason="the policy allows no commands"),
+    x.SessionCheckpointRequested(session_id=SESSION, work_id=SCAN, verify=True),
+    x.SessionCheckpointed(
+        session_id=SESSION,
+        work_id=SCAN,
+        digest=DIGEST,
+        bytes_=1234,
+        names=("answer",),
+        skipped=(x.SkippedName(name="lock", reason="cannot pickle '_thread.lock' object"),),
+        function_count=1,
+        class_count=2,
+        after=EXECUTION,
+    ),
+    x.SessionRestoreRequested(session_id=SESSION, work_id=SCAN, digest=DIGEST, strategy="smart", clear_existing=True),
+    x.SessionRestored(
+        session_id=SESSION,
+        work_id=SCAN,
+        digest=DIGEST,
+        names=("answer",),
+        skipped=(x.SkippedName(name="lock", reason="it cannot be saved"),),
+    ),
+    x.SessionWorkFailed(session_id=SESSION, work_id=SCAN, work="restore", code="worker_died", reason="signal 9"),
+    x.SessionForked(session_id="what-if", from_session_id=SESSION, digest=DIGEST),
     CommandRejected(
         command_id=COMMAND,
         noun="layout",

@@ -50,10 +50,11 @@ def _of(kind: inspect.Type) -> st.SearchStrategy[Any]:
             return TEXT
         case inspect.BoolType():
             return st.booleans()
-        case inspect.IntType():
-            return st.integers(-(2**63), 2**63 - 1)
-        case inspect.FloatType():
-            return st.floats(allow_nan=False, allow_infinity=False)
+        case inspect.IntType(ge=least, le=most):
+            return st.integers(-(2**63) if least is None else least, 2**63 - 1 if most is None else most)
+        case inspect.FloatType(gt=above, ge=least, le=most):
+            low = least if above is None else above
+            return st.floats(low, most, exclude_min=above is not None, allow_nan=False, allow_infinity=False)
         case inspect.VarTupleType(item_type=item):
             return st.lists(_of(item), max_size=4).map(tuple)
         case inspect.DictType(key_type=key, value_type=value):

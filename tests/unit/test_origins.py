@@ -7,6 +7,14 @@ from domain import catalogue
 from domain.layouts import commands as c
 from domain.messages import HOST, POLICY, TOWER, Event, Request
 from domain.node import NodeClaim, NodeClaimed, NodeRecordForeign
+from domain.promises import (
+    PromiseCancel,
+    PromiseCreate,
+    PromiseCreated,
+    PromiseReject,
+    PromiseResolve,
+    PromiseResolved,
+)
 from domain.registration import RequestType
 from domain.sends import PaneRecordSendBegun, PaneRecordSendFailed, PaneRecordTextSent, PaneSend
 from tests.unit.builders import (
@@ -34,7 +42,10 @@ def _history() -> History:
     return given(*OWN, *FOREIGN, *MACHINE, containers=CONTAINERS)
 
 
-ASKED = [entry for entry in catalogue.REQUESTS if not entry.internal and entry.request is not c.PanePromote]
+ANYWHERE = (c.PanePromote, PromiseCreate)
+"""Reserved; and what a peer makes for itself alone."""
+
+ASKED = [entry for entry in catalogue.REQUESTS if not entry.internal and entry.request not in ANYWHERE]
 
 
 @pytest.mark.parametrize("entry", ASKED, ids=lambda entry: entry.name)
@@ -42,7 +53,7 @@ ASKED = [entry for entry in catalogue.REQUESTS if not entry.internal and entry.r
 def test_no_command_reaches_beyond_its_own_container(entry: RequestType, theirs: str) -> None:
     """Whatever field names it: every command that a door takes, a new one included."""
     fields = [field for field in msgspec.structs.fields(entry.request) if field.required]
-    request = msgspec.convert({field.name: theirs for field in fields}, entry.request)
+    request = msgspec.convert({field.encode_name: theirs for field in fields}, entry.request)
     _history().when(request, origin=BENCH).then_rejected("host_only")
 
 
@@ -89,6 +100,25 @@ class TestABenchPeer:
 
     def test_in_a_container_that_is_not_registered(self) -> None:
         given().when(create(container=BENCH), origin=BENCH).then_rejected("container_not_found", container_id=BENCH)
+
+
+class TestThePromisesOfABenchPeer:
+    MINE = PromiseCreated(promise_id="mine", owner=BENCH)
+    THEIRS = (PromiseCreated(promise_id="theirs", owner=OTHER_BENCH), PromiseCreated(promise_id="hosts", owner=HOST))
+
+    def test_it_makes_and_settles_its_own(self) -> None:
+        given().when(PromiseCreate(id="mine"), origin=BENCH).then(self.MINE).when(
+            PromiseResolve(id="mine", value=1), origin=BENCH
+        ).then(PromiseResolved(promise_id="mine", value=1))
+
+    @pytest.mark.parametrize("theirs", ["theirs", "hosts", "unknown", "exec:x"])
+    def test_it_settles_no_others_and_learns_nothing_of_them(self, theirs: str) -> None:
+        for settle in (PromiseResolve, PromiseReject, PromiseCancel):
+            given(*self.THEIRS).when(settle(id=theirs), origin=BENCH).then_rejected("host_only")
+
+    @pytest.mark.parametrize("taken", ["theirs", "hosts", "exec:x", "spawn:x"])
+    def test_it_takes_no_id_of_others(self, taken: str) -> None:
+        given(*self.THEIRS).when(PromiseCreate(id=taken), origin=BENCH).then_rejected("host_only")
 
 
 INTERNAL: dict[str, Request] = {
