@@ -28,6 +28,7 @@ from adapters.nats.broker import EmbeddedBroker
 from adapters.nats.connection import check_broker, connect, without_credentials
 from adapters.nats.doors import ask_ping
 from adapters.nats.outcomes import InboxOutcomes
+from adapters.nats.output import MIB
 from adapters.nats.rpc_door import RpcDoor
 from adapters.nats.streams import ensure_streams
 from adapters.reading import PaneLogReader
@@ -169,7 +170,7 @@ async def _connect(settings: Settings, stack: AsyncExitStack) -> Connections:
     answers = await connect(urls[1], name="tower-answers")
     stack.push_async_callback(answers.close)
     await check_broker(tower)
-    await ensure_streams(tower, settings.node)
+    await ensure_streams(tower, settings.node, output_max_bytes=settings.output_max_mb * MIB)
     other = await ask_ping(tower, settings.node)
     if other is not None:
         raise CannotStart(f"node {settings.node} is run by another tower: pid {other.pid} on {other.host}")

@@ -125,6 +125,15 @@ class Settings(BaseSettings):
     pane_log_days: float = Field(
         default=14, ge=0, description="days, 0 or more, for which the logs of a removed pane are kept"
     )
+    execution_output_max_mb: int = Field(
+        default=64,
+        ge=1,
+        le=4096,
+        description="MiB from 1 to 4096 of an execution's output that are kept, head and tail",
+    )
+    output_max_mb: int = Field(
+        default=1024, ge=1, description="MiB of all executions' output that are kept, the oldest goes first"
+    )
     container_cli: str | None = Field(
         default=None,
         min_length=1,

@@ -63,6 +63,7 @@ class StreamReader(Generic[T]):
         after: int,
         contiguous: bool = False,
         window: int = 2 * BATCH,
+        filter_subject: str | None = None,
     ) -> None:
         """`contiguous`: a hole in the stream's own sequence, too, means that a message may be missing."""
         self.client = client
@@ -70,6 +71,8 @@ class StreamReader(Generic[T]):
         self._build = build
         self._contiguous = contiguous
         self._window = window
+        self._filter: dict[str, Any] = {} if filter_subject is None else {"filter_subject": filter_subject}
+        self._woken = False
         self._arrived = asyncio.Event()
         self._items: list[T] = []
         self._subscription: Subscription | None = None
@@ -108,6 +111,7 @@ class StreamReader(Generic[T]):
             "mem_storage": True,
             "num_replicas": 1,
             "inactive_threshold": int(INACTIVE_S * 1e9),
+            **self._filter,
         }
         subject = f"CONSUMER.CREATE.{self._stream}.{self._consumer}"
         info = await js_api(client, subject, {"stream_name": self._stream, "config": config, "action": "create"})
@@ -118,13 +122,16 @@ class StreamReader(Generic[T]):
     async def next(self, *, limit: int = BATCH, whole: bool = False, timeout_s: float | None = None) -> list[T]:
         """What has arrived, at least one message; with `whole`, wait for `limit` messages or the stream's end.
 
-        An empty list when `timeout_s` passed. Raises `Lost` when the consumer must be made anew (call `open`).
+        An empty list when `timeout_s` passed or `wake` was called. Raises `Lost` when the consumer must be made anew
+        (call `open`).
         """
         loop = asyncio.get_running_loop()
         deadline = None if timeout_s is None else loop.time() + timeout_s
         while not self._enough(limit, whole):
             if self._broken:
                 raise Lost(self._broken)
+            if self._woken:
+                break
             silent_at = self._heard + 2.5 * HEARTBEAT_S
             self._arrived.clear()
             if not self._outstanding:
@@ -137,10 +144,16 @@ class StreamReader(Generic[T]):
                     break
                 if self._heard + 2.5 * HEARTBEAT_S <= loop.time():
                     raise Lost("no heart-beat from the broker") from None
+        self._woken = False
         items, self._items = self._items[:limit], self._items[limit:]
         if items:
             await self._ask_for_more()
         return items
+
+    def wake(self) -> None:
+        """Whoever waits in `next`, or calls it next, gets what is there, if only an empty list."""
+        self._woken = True
+        self._arrived.set()
 
     async def close(self) -> None:
         if self._reconnected in self.client.reconnected:

@@ -57,24 +57,40 @@ def reading_rights(node: str) -> tuple[str, ...]:
     events, outcomes = f"TOWER_EVENTS_{node}", f"TOWER_OUTCOMES_{node}"
     return (
         "$JS.API.INFO",
-        f"$JS.API.STREAM.INFO.{events}",
-        *(f"$JS.API.CONSUMER.{verb}.{events}.>" for verb in ("CREATE", "INFO", "DELETE", "MSG.NEXT")),
-        f"$JS.API.CONSUMER.CREATE.{events}",
+        *_consumer_rights(events),
         *(f"$JS.API.DIRECT.GET.{stream}{rest}" for stream in (events, outcomes) for rest in ("", ".>")),
-        f"$JS.ACK.{events}.>",
-        f"$JS.FC.{events}.>",
+        *_flow_rights(events),
     )
+
+
+def output_rights(node: str) -> tuple[str, ...]:
+    """The same for what executions print."""
+    output = f"TOWER_OUTPUT_{node}"
+    return (*_consumer_rights(output), *_flow_rights(output))
+
+
+def _consumer_rights(stream: str) -> tuple[str, ...]:
+    return (
+        f"$JS.API.STREAM.INFO.{stream}",
+        *(f"$JS.API.CONSUMER.{verb}.{stream}.>" for verb in ("CREATE", "INFO", "DELETE", "MSG.NEXT")),
+        f"$JS.API.CONSUMER.CREATE.{stream}",
+    )
+
+
+def _flow_rights(stream: str) -> tuple[str, ...]:
+    return (f"$JS.ACK.{stream}.>", f"$JS.FC.{stream}.>")
 
 
 def operator_user(node: str, password: str) -> BrokerUser:
     commands = tuple(f"{door}.*.{HOST}.>" for door in DOORS)
+    asked = (*commands, *reading_rights(node), *output_rights(node))
     return BrokerUser(
         name=OPERATOR_USER,
         password=password,
-        publish=(*commands, *reading_rights(node)),
+        publish=asked,
         subscribe=(">",),
         account=OPERATOR_ACCOUNT,
-        services=(*commands, *reading_rights(node)),
+        services=asked,
         streams=("tower.evt.>", "tower.out.>", "tower.log.>", "_INBOX.>"),
     )
 
@@ -148,7 +164,8 @@ def account_of(user: BrokerUser) -> dict[str, Any]:
 def tower_account(node: str, users: Iterable[BrokerUser]) -> dict[str, Any]:
     """The account with the streams. What is exported does not depend on who is there to import it, so that a new peer
     changes nothing here, and nobody has to be disconnected."""
-    services = (*(f"{door}.{own}" for door in DOORS for own in (f"*.{HOST}.>", f"{node}.>")), *reading_rights(node))
+    doors = (f"{door}.{own}" for door in DOORS for own in (f"*.{HOST}.>", f"{node}.>"))
+    services = (*doors, *reading_rights(node), *output_rights(node))
     return {
         "jetstream": "enabled",
         "users": _users(users),

@@ -50,6 +50,14 @@ def request_subject(node: str, origin: str, noun: str, verb: str) -> str:
     return f"tower.req.{node}.{checked_token(origin)}.{checked_token(noun)}.{checked_token(verb)}"
 
 
+def output_prefix(node: str, execution_id: str) -> str:
+    """Of the subjects of an execution's output, `{prefix}.stdout` and `{prefix}.stderr`. What a session writes between
+    executions has `session:{session_id}` for an id (`between_executions`), longer than other tokens by that."""
+    kind, colon, rest = execution_id.partition(":")
+    checked_token(rest if colon and kind == "session" else execution_id)
+    return f"tower.log.{node}.{execution_id}"
+
+
 def rpc_subject(node: str, origin: str, method: str) -> str:
     """A method of the predecessor's; its name may hold dots."""
     return f"tower.rpc.{node}.{checked_token(origin)}.{'.'.join(map(checked_token, method.split('.')))}"

@@ -1,6 +1,7 @@
 """What each user of the generated configuration may publish and subscribe, seen from the broker's side."""
 
 import asyncio
+from contextlib import aclosing
 
 import pytest
 from nats.aio.msg import Msg
@@ -8,6 +9,7 @@ from nats.aio.msg import Msg
 from adapters.nats import server_config
 from adapters.nats.broker import EmbeddedBroker
 from adapters.nats.connection import js_api
+from adapters.nats.output_feed import OutputFeed, OutputUnavailable
 from adapters.nats.server_config import container_user
 from adapters.nats.wire import NoAnswer, NoResponders, WireClient
 from tests.integration.conftest import NODE, Connected
@@ -139,6 +141,26 @@ async def test_readers_use_the_reading_part_of_the_jetstream_api(
     assert (await js_api(tower_nats, f"STREAM.INFO.TOWER_EVENTS_{NODE}"))["state"]["messages"] == 0
 
 
+async def test_the_operator_alone_reads_what_executions_print(
+    broker: EmbeddedBroker, connected: Connected, tower_nats: WireClient
+) -> None:
+    await tower_nats.publish("tower.log.local.e1.stdout", b"printed")
+    await tower_nats.flush()
+
+    async def read_by(user: str) -> list[str]:
+        client = await connected(broker.url(user))
+        async with aclosing(OutputFeed(client, NODE, "e1", ended=True)) as feed:
+            return [piece.text async for pieces in feed for piece in pieces]
+
+    assert await read_by(server_config.OPERATOR_USER) == ["printed"]
+    with pytest.raises(OutputUnavailable):
+        await read_by(server_config.OBSERVER_USER)
+    operator = await permissions_of(server_config.OPERATOR_USER, broker, connected, tower_nats)
+    for request in ("DELETE", "PURGE", "UPDATE", "MSG.DELETE"):
+        assert not await operator.may_publish(f"$JS.API.STREAM.{request}.TOWER_OUTPUT_local")
+    assert not await operator.may_publish("tower.log.local.e1.stdout")
+
+
 async def test_a_container_sees_and_touches_its_own_only(container: Permissions) -> None:
     assert await container.may_publish(f"tower.cmd.local.{CONTAINER}.layout.create")
     assert await container.may_publish(f"tower.req.local.{CONTAINER}.layout.create")
@@ -157,6 +179,8 @@ async def test_a_container_sees_and_touches_its_own_only(container: Permissions)
         f"_INBOX.{CONTAINER}.x",
         "$JS.API.INFO",
         "$JS.API.STREAM.INFO.TOWER_EVENTS_local",
+        "$JS.API.CONSUMER.CREATE.TOWER_OUTPUT_local.x",
+        "tower.log.local.e.stdout",
         "$SYS.REQ.SERVER.PING",
         "tower.ctl.local.ping",
     ):
@@ -171,6 +195,7 @@ async def test_a_container_sees_and_touches_its_own_only(container: Permissions)
         (f"tower.out.local.{OTHER}.>", f"tower.out.local.{OTHER}.id"),
         ("tower.out.>", f"tower.out.local.{OTHER}.id"),
         ("tower.evt.>", "tower.evt.local.pane.a.created"),
+        ("tower.log.>", "tower.log.local.e.stdout"),
         (f"tower.cmd.local.{CONTAINER}.>", f"tower.cmd.local.{CONTAINER}.a.b"),
     ):
         assert not await container.may_subscribe(subject, example)
