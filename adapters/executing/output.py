@@ -13,7 +13,12 @@ from typing import Final, Generic, Literal, TypeVar
 import msgspec
 
 CHUNK_BYTES: Final = 65_536
+READ_BYTES: Final = CHUNK_BYTES - 3
+"""Read at once: with what was left of a character before it, never more than a chunk."""
+
 QUEUE_CHUNKS: Final = 1_024
+QUEUE_CHARACTERS: Final = 4 * 1024 * 1024
+"""With `block`, where waiting loses nothing: what may wait, so that a slow consumer costs little memory."""
 
 StreamName = Literal["stdout", "stderr"]
 T = TypeVar("T")
@@ -51,19 +56,34 @@ class Stream(Generic[T]):
         self._size = size
         self._items: deque[Chunk | T] = deque()
         self._chunks = 0
+        self._characters = 0
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
         self._ended = False
+        self._discarding = False
         self.dropped = 0
+
+    def use(self, policy: Policy) -> None:
+        """From now on."""
+        self._policy = policy
+
+    def discard(self) -> None:
+        """Nobody takes output any more: it is thrown away, and nothing waits for room."""
+        self._discarding = True
+        self._room.set()
 
     @property
     def full(self) -> bool:
         """Whether whoever reads the pipe has to wait (`block` only)."""
-        return self._policy is Policy.BLOCK and self._chunks >= self._size
+        if self._policy is not Policy.BLOCK or self._discarding:
+            return False
+        return self._chunks >= self._size or self._characters >= QUEUE_CHARACTERS
 
     def write(self, chunk: Chunk) -> None:
         """Raises nothing: with the policy `error` the loss is seen in `dropped`, by whoever ends the execution."""
+        if self._discarding:
+            return
         if self._policy is not Policy.BLOCK and self._chunks >= self._size:
             if self._policy is not Policy.DROP_OLDEST:
                 self.dropped += _size(chunk)
@@ -71,8 +91,10 @@ class Stream(Generic[T]):
             oldest = next(item for item in self._items if isinstance(item, Chunk))
             self._items.remove(oldest)
             self._chunks -= 1
+            self._characters -= len(oldest.text)
             self.dropped += _size(oldest)
         self._chunks += 1
+        self._characters += len(chunk.text)
         self._put(chunk)
         if self.full:
             self._room.clear()
@@ -102,13 +124,21 @@ class Stream(Generic[T]):
             await self._arrived.wait()
         taken = list(self._items)
         self._items.clear()
-        self._chunks = 0
+        self._chunks = self._characters = 0
         self._room.set()
         return taken
 
 
 def _size(chunk: Chunk) -> int:
     return len(chunk.text.encode("utf-8", "surrogatepass"))
+
+
+def pieces(text: str) -> list[str]:
+    """Cut so that none is longer than a chunk as UTF-8; escapes of invalid bytes can make text longer than it came."""
+    if len(text) * 4 <= CHUNK_BYTES or (len(text) <= CHUNK_BYTES and len(text.encode()) <= CHUNK_BYTES):
+        return [text] if text else []
+    step = CHUNK_BYTES // 4
+    return [text[start : start + step] for start in range(0, len(text), step)]
 
 
 class Decoder:

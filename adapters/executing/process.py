@@ -4,39 +4,62 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from struct import Struct
 from typing import Any, Final
 
 import msgspec
 
-from adapters.executing.output import CHUNK_BYTES, Chunk, Decoder, Stream, StreamName
+from adapters.executing.children import MARK, end_marked
+from adapters.executing.output import READ_BYTES, Chunk, Decoder, Stream, StreamName, pieces
 
 WORKER: Final = Path(__file__).parent.parent / "worker"
 HEADER: Final = Struct(">I")
 MAX_FRAME_BYTES: Final = 32 * 1024 * 1024
-READ_BYTES: Final = 1024 * 1024
-PIPE_BYTES: Final = 1024 * 1024
-F_SETPIPE_SZ: Final = 1031
+RECEIVED_BYTES: Final = 1024 * 1024
 
 Frame = dict[str, Any]
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`python`: the interpreter, 3.11 or newer. `limits`: see `adapters/worker/process.py`. `env`: all of it."""
+    """`python`: the interpreter, 3.11 or newer. `env`: all of it, None for the caller's own. `limits`: see
+    `adapters/worker/process.py`. `uid`, `gid`: whose process it is, if not the caller's. `blocking_calls` and
+    `blocking_methods`: see `adapters/worker/modes.py`, None for the lists there. `owner`: the mark by which what it
+    leaves behind is found, see `children.end_marked`."""
 
     working_dir: str
     python: str = sys.executable
     env: Mapping[str, str] | None = None
     heartbeat_s: float = 5.0
     limits: Mapping[str, int] = {}
+    uid: int | None = None
+    gid: int | None = None
     blocking_calls: tuple[str, ...] | None = None
+    blocking_methods: Mapping[str, tuple[str, ...]] | None = None
     ast_cache: int = 100
+    owner: str = "local"
+
+    @property
+    def kind(self) -> tuple[str, int | None, int | None]:
+        """What cannot be changed any more in a process that has started."""
+        return self.python, self.uid, self.gid
+
+    def config(self) -> dict[str, Any]:
+        """What the worker's `Config` takes, but for the socket."""
+        return {
+            "working_dir": self.working_dir,
+            "heartbeat_s": self.heartbeat_s,
+            "limits": dict(self.limits),
+            "blocking_calls": self.blocking_calls,
+            "blocking_methods": self.blocking_methods,
+            "ast_cache": self.ast_cache,
+        }
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -61,20 +84,14 @@ class WorkerProcess:
         self._on_frame = on_frame
         self._on_end = on_end
         self._execution_id: str | None = None
+        self._mark = f"{settings.owner}:{secrets.token_hex(8)}"
         self._start(settings)
 
     def _start(self, settings: WorkerSettings) -> None:
         # In this thread: the kernel ends a worker with the thread that started it.
         ours, theirs = socket.socketpair()
         pipes: list[tuple[int, int]] = [os.pipe(), os.pipe()]
-        config = {
-            "fd": theirs.fileno(),
-            "working_dir": settings.working_dir,
-            "heartbeat_s": settings.heartbeat_s,
-            "limits": dict(settings.limits),
-            "blocking_calls": settings.blocking_calls,
-            "ast_cache": settings.ast_cache,
-        }
+        config = {"fd": theirs.fileno(), **settings.config()}
         try:
             self._process = subprocess.Popen(
                 [settings.python, str(WORKER), json.dumps(config)],
@@ -82,8 +99,11 @@ class WorkerProcess:
                 stdout=pipes[0][1],
                 stderr=pipes[1][1],
                 pass_fds=[theirs.fileno()],
-                env=None if settings.env is None else dict(settings.env),
+                env=self.environment(settings),
                 start_new_session=True,
+                user=settings.uid,
+                group=settings.gid,
+                extra_groups=None if settings.uid is None or settings.uid == os.getuid() else (),
             )
         except BaseException:
             ours.close()
@@ -103,13 +123,18 @@ class WorkerProcess:
         self._decoders = {fd: Decoder() for fd in self._names}
         self._open = set(self._names)
         self._waiting_for_room: asyncio.Task[None] | None = None
+        self._finishing: asyncio.Task[None] | None = None
         self._frames: list[Frame] = []
         for fd in self._names:
             os.set_blocking(fd, False)
             self._loop.add_reader(fd, self._pipe_readable, fd)
         self._loop.add_reader(ours.fileno(), self._socket_readable)
+        self._ending = asyncio.Event()
         self._pidfd = os.pidfd_open(self.pid)
         self._loop.add_reader(self._pidfd, self._process_ended)
+
+    def environment(self, settings: WorkerSettings) -> dict[str, str]:
+        return {**(os.environ if settings.env is None else settings.env), MARK: self._mark}
 
     # --- to the worker ---------------------------------------------------------------------------------------------
 
@@ -147,8 +172,26 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """The whole process group."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+    async def ended(self) -> None:
+        """Until its end has been told; for whoever killed it and takes no more of its output."""
+        self._output.discard()
+        while self._finishing is None:
+            self._ending.clear()
+            await self._ending.wait()
+        await asyncio.shield(self._finishing)
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """Resident now."""
+        try:
+            pages = Path(f"/proc/{self.pid}/statm").read_bytes().split()[1]
+        except (OSError, IndexError):
+            return None
+        return int(pages) * os.sysconf("SC_PAGESIZE") or None
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process.returncode is None:
@@ -165,18 +208,21 @@ class WorkerProcess:
     def _read_pipe(self, fd: int) -> bool:
         """Whether there may be more to read at once."""
         try:
-            data = os.read(fd, CHUNK_BYTES)
+            data = os.read(fd, READ_BYTES)
         except BlockingIOError:
             return False
         except OSError:
             data = b""
         decoder = self._decoders[fd]
         text = decoder.feed(data) if data else decoder.end()
-        if text:
-            self._output.write(Chunk(self._names[fd], text, self._execution_id))
+        self._put(fd, text)
         if not data:
             self._close_pipe(fd)
         return bool(data)
+
+    def _put(self, fd: int, text: str) -> None:
+        for piece in pieces(text):
+            self._output.write(Chunk(self._names[fd], piece, self._execution_id))
 
     def _close_pipe(self, fd: int) -> None:
         if fd in self._open:
@@ -201,7 +247,7 @@ class WorkerProcess:
 
     def _socket_readable(self) -> None:
         try:
-            data = self._socket.recv(READ_BYTES)
+            data = self._socket.recv(RECEIVED_BYTES)
         except BlockingIOError:
             return
         except OSError:
@@ -228,8 +274,12 @@ class WorkerProcess:
     def _deliver(self) -> None:
         """Frames in order; before one that ends an execution, all that was written before it."""
         while self._frames:
-            if self._frames[0]["type"] in ("result", "error") and not self._drained():
-                return
+            if self._frames[0]["type"] in ("result", "error"):
+                if not self._drained():
+                    return
+                # Half a character at the end: its rest will not come.
+                for fd in self._open:
+                    self._put(fd, self._decoders[fd].end())
             self._on_frame(self._frames.pop(0))
 
     def _drained(self) -> bool:
@@ -244,22 +294,25 @@ class WorkerProcess:
         return True
 
     def _process_ended(self) -> None:
+        # Before it is reaped: until then its group's number is its own.
+        self.kill()
         code = self._process.poll()
         if code is None:
             return
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
         self._socket_readable()
-        self.kill()
-        self._loop.create_task(self._finish(code))
+        self._finishing = self._loop.create_task(self._finish(code))
+        self._ending.set()
 
     async def _finish(self, code: int) -> None:
-        """Take what the pipes hold, deliver the last frames, then tell the end. Children that still write are not
-        waited for: their group is gone."""
+        """Take what the pipes hold, deliver the last frames, end what left its group, then tell the end. Children
+        that still write are not waited for."""
         while not self._drained():
             await self._output.room()
         self._deliver()
         for fd in tuple(self._open):
+            self._put(fd, self._decoders[fd].end())
             self._close_pipe(fd)
         with contextlib.suppress(OSError, ValueError):
             self._loop.remove_reader(self._socket.fileno())
@@ -267,28 +320,5 @@ class WorkerProcess:
         self._socket.close()
         if self._waiting_for_room is not None:
             self._waiting_for_room.cancel()
+        await asyncio.to_thread(end_marked, self._mark)
         self._on_end(Ended(code, None) if code >= 0 else Ended(None, -code))
-
-
-def descendants(pid: int) -> Sequence[int]:
-    """Living processes below this one, those that left its group too; itself left out."""
-    found: list[int] = []
-    waiting = [pid]
-    while waiting:
-        parent = waiting.pop()
-        for child in _children(parent):
-            found.append(child)
-            waiting.append(child)
-    return found
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        threads = os.listdir(f"/proc/{pid}/task")
-    except OSError:
-        return []
-    children: list[int] = []
-    for thread in threads:
-        with contextlib.suppress(OSError):
-            children += map(int, Path(f"/proc/{pid}/task/{thread}/children").read_text().split())
-    return children

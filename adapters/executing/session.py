@@ -8,28 +8,25 @@ import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 import structlog
 
 from adapters.executing.outcomes import Failure, Outcome, State
-from adapters.executing.output import Chunk, Policy
+from adapters.executing.output import Chunk
 from adapters.executing.process import Frame, WorkerSettings
-from adapters.executing.worker import Asked, Worker, WorkerFailed
+from adapters.executing.protocol import WhenBusy, WorkerBusy
+from adapters.executing.sources import Source
+from adapters.executing.verifying import verified
+from adapters.executing.worker import Asked, Conduct, Worker, WorkerFailed
 
 RESTARTS: Final = 3
 RESTARTS_WITHIN_S: Final = 60.0
 QUEUED: Final = 1_000
 """Executions that may wait in one session."""
 
-WhenBusy = Literal["queue", "reject"]
-
 _log = structlog.get_logger("executing")
-
-
-class WorkerBusy(Exception):
-    """Another execution runs (`when_busy: reject`), or too many wait."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,22 +48,24 @@ class Callbacks(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Session:
-    """`run` owns the worker and the queue until cancelled; `execute` may be called from any task of the loop."""
+    """`run` owns the queue until cancelled; `execute` may be called from any task of the loop. Its workers are those of
+    `workers`; that of a throw-away session is given back to them."""
 
     def __init__(
         self,
         settings: WorkerSettings,
         callbacks: Callbacks,
+        workers: Source,
         *,
-        policy: Policy = Policy.BLOCK,
-        grace_s: float = 0.5,
+        conduct: Conduct | None = None,
+        throwaway: bool = False,
     ) -> None:
         self._settings = settings
         self._callbacks = callbacks
-        self._policy = policy
-        self._grace_s = grace_s
+        self._workers = workers
+        self._conduct = conduct or Conduct()
+        self._throwaway = throwaway
         self._worker: Worker | None = None
-        self._worker_task: asyncio.Task[object] | None = None
         self._waiting: deque[Job] = deque()
         self._current: Job | None = None
         self._outcomes: dict[str, asyncio.Future[Outcome]] = {}
@@ -74,7 +73,6 @@ class Session:
         self._deaths: deque[float] = deque(maxlen=RESTARTS + 1)
         self._checkpoint: Path | None = None
         self._names = asyncio.Lock()
-        self._retired: set[asyncio.Task[object]] = set()
 
     # --- executions ------------------------------------------------------------------------------------------------
 
@@ -172,21 +170,22 @@ class Session:
             await self._living()
 
     async def _living(self) -> Worker:
-        if self._worker is not None and self._worker.ended is None:
-            return self._worker
         if self._worker is not None:
-            self._deaths.append(asyncio.get_running_loop().time())
-            if self._crash_loop():
-                raise WorkerFailed(f"its worker died {RESTARTS + 1} times within {RESTARTS_WITHIN_S:g} s")
-        worker = Worker(self._settings, self, policy=self._policy, grace_s=self._grace_s)
-        self._worker = worker
-        self._worker_task = asyncio.get_running_loop().create_task(worker.run())
-        self._retired.add(self._worker_task)
-        self._worker_task.add_done_callback(self._retired.discard)
-        await worker.ready()
+            if self._worker.ended is None:
+                return self._worker
+            if not self._worker.killed:
+                self._deaths.append(asyncio.get_running_loop().time())
+            self._worker = None
+        if self._crash_loop():
+            raise WorkerFailed(f"its worker died {RESTARTS + 1} times within {RESTARTS_WITHIN_S:g} s")
+        worker = await self._workers.take(self._settings, self, self._conduct, throwaway=self._throwaway)
         if self._checkpoint is not None:
-            restored = await worker.restore(str(self._checkpoint))
-            _log.info("names restored after the worker's end", names=len(restored["names"]))
+            try:
+                restored = await worker.restore(str(self._checkpoint))
+                _log.info("names restored after the worker's end", names=len(restored["names"]))
+            except WorkerFailed as error:
+                _log.warning("the last checkpoint could not be restored", error=str(error))
+        self._worker = worker
         return worker
 
     def _crash_loop(self) -> bool:
@@ -196,10 +195,12 @@ class Session:
     def _why(self) -> str:
         return "worker_crash_loop" if self._crash_loop() else "worker_died"
 
-    async def checkpoint(self, path: Path) -> Frame:
-        """Save the names; the next worker starts with them. Raises `WorkerFailed`. Not while an execution runs."""
+    async def checkpoint(self, path: Path, *, verify: bool = False) -> Frame:
+        """Save the names; the next worker starts with them. With `verify`, only what a fresh process can load counts
+        as saved. Raises `WorkerFailed`. Not while an execution runs."""
         async with self._names:
-            saved = await (await self._living()).checkpoint(str(path))
+            worker = await self._living()
+            saved = await (verified(worker, path, self._workers) if verify else worker.checkpoint(str(path)))
             self._checkpoint = path
             return saved
 
@@ -209,11 +210,11 @@ class Session:
             return await worker.restore(str(path), strategy=strategy, clear_existing=clear_existing)
 
     async def _close(self) -> None:
-        for job in self._waiting:
-            self._over(Outcome(execution_id=job.execution_id, state=State.CANCELLED))
-        self._waiting.clear()
-        if self._worker is not None:
-            self._worker.kill()
-        for task in tuple(self._retired):
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.shield(task)
+        while self._waiting:
+            self._over(Outcome(execution_id=self._waiting[0].execution_id, state=State.CANCELLED))
+            self._waiting.popleft()
+        worker, self._worker = self._worker, None
+        if worker is not None and self._throwaway:
+            self._workers.give_back(worker)
+        elif worker is not None:
+            worker.kill()

@@ -29,6 +29,8 @@ class Asking:
         """The answer's frame. Interrupts come through as KeyboardInterrupt."""
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
+        if self._channel.fd < 0:
+            raise EOFError("a forked child has nobody to ask")
         request_id = self._channel.send(kind, execution_id=self._execution(), **fields)
         try:
             return self._channel.wait(lambda: self._answers.pop(request_id, None))

@@ -2,6 +2,7 @@
 
 import ast
 import linecache
+from collections.abc import Callable
 from types import CodeType
 from typing import Any, Final, NamedTuple
 
@@ -57,17 +58,20 @@ def run_sync(cell: Cell, names: dict[str, Any]) -> Any:
     return None if cell.last is None else eval(cell.last, names)
 
 
-async def run_async(cell: Cell, names: dict[str, Any]) -> Any:
-    """As `run_sync`; parts that await are awaited."""
+async def run_async(cell: Cell, names: dict[str, Any], after: Callable[[], None]) -> Any:
+    """As `run_sync`; parts that await are awaited. `after` is called before the loop goes on."""
     value = None
-    for part in (cell.body, cell.last):
-        if part is None:
-            continue
-        value = eval(part, names)
-        if part.co_flags & CO_COROUTINE:
-            value = await value
-        if part is not cell.last:
-            value = None
+    try:
+        for part in (cell.body, cell.last):
+            if part is None:
+                continue
+            value = eval(part, names)
+            if part.co_flags & CO_COROUTINE:
+                value = await value
+            if part is not cell.last:
+                value = None
+    finally:
+        after()
     return value
 
 

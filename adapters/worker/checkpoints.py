@@ -130,15 +130,25 @@ class _Unpickler(pickle.Unpickler):
                 raise pickle.UnpicklingError(f"an unknown reference {pid!r}")
 
 
-def save(path: str, namespace: Namespace, definitions: Definitions) -> dict[str, Any]:
-    """Write the file, whole or not at all. What a checkpoint frame tells: `digest`, `names`, `skipped` [{name,
+def save(
+    path: str,
+    namespace: Namespace,
+    definitions: Definitions,
+    *,
+    leave_out: Mapping[str, str] | None = None,
+    single: bool = False,
+) -> dict[str, Any]:
+    """Write the file, whole or not at all. `leave_out`: names that are not to be saved, and why. `single`: a file for
+    `probe` instead, each name pickled by itself. What a checkpoint frame tells: `digest`, `names`, `skipped` [{name,
     reason}], `namespace_size`, `function_count`, `class_count`, `checkpoint_size`. Raises `OSError`."""
+    left_out = {} if leave_out is None else leave_out
     values = namespace.user_names()
-    defined = definitions.of(values)
+    kept = {name: value for name, value in values.items() if name not in left_out}
+    defined = definitions.of(kept)
     plain: dict[str, Any] = {}
     based: dict[str, Any] = {}
-    skipped: list[dict[str, str]] = []
-    for name, value in values.items():
+    skipped = [{"name": name, "reason": left_out[name]} for name in values if name in left_out]
+    for name, value in kept.items():
         if name in defined:
             continue
         reason, used = _try(value, namespace.names, defined)
@@ -146,13 +156,15 @@ def save(path: str, namespace: Namespace, definitions: Definitions) -> dict[str,
             skipped.append({"name": name, "reason": reason})
         else:
             (based if used else plain)[name] = value
-    body = io.BytesIO()
-    pickler = _Pickler(body, namespace.names, defined)
-    pickler.dump(plain)
-    pickler.dump(based)
+    if single:
+        body = pickle.dumps(
+            {name: _alone(value, namespace, defined) for name, value in (*plain.items(), *based.items())}
+        )
+    else:
+        body = _together(namespace, defined, plain, based)
     sources = [{"name": name, "source": each.source} for name, each in defined.items()]
     head = json.dumps({"version": VERSION, "python": list(sys.version_info[:2]), "definitions": sources}).encode()
-    content = LENGTH.pack(len(head)) + head + body.getvalue()
+    content = LENGTH.pack(len(head)) + head + body
     with open(path + ".part", "wb") as file:
         file.write(content)
         file.flush()
@@ -168,6 +180,20 @@ def save(path: str, namespace: Namespace, definitions: Definitions) -> dict[str,
         "class_count": classes,
         "checkpoint_size": len(content),
     }
+
+
+def _together(namespace: Namespace, defined: Mapping[str, Definition], *parts: Mapping[str, Any]) -> bytes:
+    body = io.BytesIO()
+    pickler = _Pickler(body, namespace.names, defined)
+    for part in parts:
+        pickler.dump(part)
+    return body.getvalue()
+
+
+def _alone(value: object, namespace: Namespace, defined: Mapping[str, Definition]) -> bytes:
+    body = io.BytesIO()
+    _Pickler(body, namespace.names, defined).dump(value)
+    return body.getvalue()
 
 
 def _try(value: object, names: dict[str, Any], defined: Mapping[str, Definition]) -> tuple[str | None, bool]:
@@ -194,21 +220,13 @@ def restore(
     clear_existing: bool = False,
 ) -> dict[str, Any]:
     """Merge a checkpoint: `names` that were set, `skipped` definitions with reasons. Raises `CannotRestore`."""
-    try:
-        with open(path, "rb") as file:
-            content = file.read()
-        (length,) = LENGTH.unpack_from(content)
-        head = json.loads(content[LENGTH.size : LENGTH.size + length])
-        if head["version"] != VERSION:
-            raise CannotRestore(f"its format {head['version']} is not known here")
-    except (OSError, ValueError, KeyError, struct.error) as error:
-        raise CannotRestore(str(error)) from error
+    head, body = _read(path)
     before = namespace.mark()
     if clear_existing:
         namespace.clear()
     names = namespace.names
     kept = dict(names)
-    unpickler = _Unpickler(io.BytesIO(content[LENGTH.size + length :]), names)
+    unpickler = _Unpickler(io.BytesIO(body), names)
     try:
         plain: dict[str, Any] = unpickler.load()
         names.update({name: value for name, value in plain.items() if name not in kept or strategy == OVERWRITE})
@@ -222,6 +240,43 @@ def restore(
         del names[name]
     names.update(kept)
     return {"names": namespace.merge(values, strategy), "skipped": skipped, "namespace_size": len(names)}
+
+
+def _read(path: str) -> tuple[dict[str, Any], bytes]:
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+        (length,) = LENGTH.unpack_from(content)
+        head: dict[str, Any] = json.loads(content[LENGTH.size : LENGTH.size + length])
+        version = head["version"]
+    except (OSError, ValueError, KeyError, struct.error) as error:
+        raise CannotRestore(str(error)) from error
+    if version != VERSION:
+        raise CannotRestore(f"its format {version} is not known here")
+    return head, content[LENGTH.size + length :]
+
+
+def probe(path: str, namespace: Namespace, definitions: Definitions) -> list[dict[str, str]]:
+    """Load each name of a file that was saved with `single`: those that do not load, {name, reason}. What needs
+    another name is tried again after it. Raises `CannotRestore`."""
+    head, body = _read(path)
+    names = namespace.names
+    left: dict[str, bytes] = pickle.loads(body)  # noqa: S301 (what this worker's user saved)
+    failed: list[dict[str, str]] = []
+    sources = head["definitions"]
+    while True:
+        count = len(left) + len(sources)
+        failed = []
+        for name, alone in tuple(left.items()):
+            try:
+                names[name] = _Unpickler(io.BytesIO(alone), names).load()
+                del left[name]
+            except BaseException as error:  # noqa: BLE001 (whatever the user's own constructors raise)
+                failed.append({"name": name, "reason": f"{type(error).__name__}: {error}"[:REASON_LIMIT]})
+        _, skipped = _define(sources, names, definitions)
+        sources = [each for each in sources if any(each["name"] == other["name"] for other in skipped)]
+        if len(left) + len(sources) == count or not (left or sources):
+            return [*failed, *skipped]
 
 
 def _define(

@@ -45,6 +45,11 @@ class Channel:
         self._sending = threading.RLock()
         os.set_blocking(fd, False)
 
+    def abandon(self) -> None:
+        """In a forked child: the socket is its parent's, and whatever gets its number is none."""
+        fd, self.fd = self.fd, -1
+        os.close(fd)
+
     def send(self, kind: str, **fields: Any) -> str:
         """The frame's id. Raises `Closed`, `TooLong`."""
         self._count += 1
@@ -64,7 +69,7 @@ class Channel:
                 view = view[os.write(self.fd, view) :]
             except BlockingIOError:
                 select.select([], [self.fd], [])
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 raise Closed from error
 
     def wait(self, ready: Callable[[], T | None], deadline: float | None = None) -> T:

@@ -23,6 +23,9 @@ class Interrupts:
         self._wanted: str | None = None
         self._raised = False
         self.cancel_tasks: Callable[[str, str], bool] = lambda _execution_id, _scope: False
+        self.listen()
+
+    def listen(self) -> None:
         signal.signal(signal.SIGINT, self._interrupt)
 
     def begin(self, execution_id: str) -> None:

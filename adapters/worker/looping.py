@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import time
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     import asyncio
+
+CLOSING_S: Final = 1.0
 
 _execution: contextvars.ContextVar[str | None] = contextvars.ContextVar("execution", default=None)
 
@@ -63,8 +66,32 @@ class Looping:
         self._main = loop.create_task(work, context=context)
         try:
             return loop.run_until_complete(self._main)
+        except BaseException:
+            # Raised in another task of it (KeyboardInterrupt, SystemExit): nothing of it goes on behind its end.
+            if not self._main.done():
+                self._main.cancel()
+                with contextlib.suppress(BaseException):
+                    loop.run_until_complete(self._main)
+            raise
         finally:
             self._main = None
+
+    def close(self) -> None:
+        """Cancel all tasks, and forget the loop; the next cell that awaits makes another."""
+        if self._loop is None or self._loop.is_closed():
+            return
+        import asyncio
+
+        loop, self._loop = self._loop, None
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        with contextlib.suppress(BaseException):
+            loop.run_until_complete(asyncio.wait(tasks, timeout=CLOSING_S) if tasks else asyncio.sleep(0))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.remove_reader(self._fd)
+        asyncio.set_event_loop(None)
+        loop.close()
 
     def run_until(self, done: Callable[[], bool], beat_at: float, beat: Callable[[], float]) -> None:
         """Let tasks run until `done`, which is looked at whenever something was read; `beat` is called at `beat_at`
@@ -87,6 +114,9 @@ class Looping:
         self._on_readable = look
         try:
             loop.run_forever()
+        except (KeyboardInterrupt, SystemExit):
+            # Of a task that runs between executions: it ends the task, not the session.
+            return
         finally:
             self._on_readable = call
             timer.cancel()

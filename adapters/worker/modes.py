@@ -2,7 +2,7 @@
 
 import ast
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 TOP_LEVEL_AWAIT: Final = "top_level_await"
@@ -66,8 +66,14 @@ class Mode(NamedTuple):
 class Classifier:
     """Classifies trees; remembers the last `size` by their code. Imports of earlier cells are known to later ones."""
 
-    def __init__(self, calls: Iterable[str] = BLOCKING_CALLS, size: int = 100) -> None:
+    def __init__(
+        self,
+        calls: Iterable[str] = BLOCKING_CALLS,
+        methods: Mapping[str, Sequence[str]] = BLOCKING_METHODS,
+        size: int = 100,
+    ) -> None:
         self._calls = frozenset(calls)
+        self._methods = methods
         self._size = size
         self._known: OrderedDict[str, tuple[ast.Module, Mode]] = OrderedDict()
         self._names: dict[str, str] = {}
@@ -79,7 +85,7 @@ class Classifier:
             self._known.move_to_end(code)
             return found
         tree = ast.parse(code, filename)
-        finder = _Finder(self._calls, self._names)
+        finder = _Finder(self._calls, self._methods, self._names)
         finder.visit(tree)
         mode = ASYNC_DEF if finder.async_def else BLOCKING_SYNC if finder.blocking else SIMPLE_SYNC
         found = self._known[code] = tree, Mode(mode, tuple(finder.blocking))
@@ -91,14 +97,24 @@ class Classifier:
 class _Finder(ast.NodeVisitor):
     """`names`: what a name stands for, `s` -> `time.sleep` after `from time import sleep as s`."""
 
-    def __init__(self, calls: frozenset[str], names: dict[str, str]) -> None:
+    def __init__(self, calls: frozenset[str], methods: Mapping[str, Sequence[str]], names: dict[str, str]) -> None:
         self._calls = calls
+        self._methods = methods
         self._names = names
         self.blocking: list[str] = []
         self.async_def = False
 
     def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
         self.async_def = True
+        self._names[node.name] = f"__main__.{node.name}"
+        self.generic_visit(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        self._names[node.name] = f"__main__.{node.name}"
+        self.generic_visit(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        self._names[node.name] = f"__main__.{node.name}"
         self.generic_visit(node)
 
     def visit_Import(self, node: ast.Import) -> None:
@@ -134,12 +150,12 @@ class _Finder(ast.NodeVisitor):
 
     def _is_method(self, name: str) -> bool:
         owner, made, method = name.rpartition("().")
-        return bool(made) and method in BLOCKING_METHODS.get(owner, ())
+        return bool(made) and method in self._methods.get(owner, ())
 
     def _made(self, node: ast.expr) -> str | None:
         """`socket.socket` for a call of it."""
         name = self._name(node.func) if isinstance(node, ast.Call) else None
-        return name if name in BLOCKING_METHODS else None
+        return name if name in self._methods else None
 
     def _name(self, node: ast.expr) -> str | None:
         """The full name of an attribute chain; `socket.socket().recv` for a method of what a call made."""

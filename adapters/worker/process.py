@@ -11,6 +11,7 @@ from typing import Any, Final
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_CHILD_SUBREAPER: Final = 36
 UNBUFFERED: Final = 2
+CPU_GRACE_S: Final = 5
 
 LIMITS: Final[Mapping[str, int]] = {
     "address_space_bytes": resource.RLIMIT_AS,
@@ -26,7 +27,9 @@ def set_limits(limits: Mapping[str, int]) -> None:
         kind = LIMITS[name]
         _, hard = resource.getrlimit(kind)
         value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(kind, (value, value))
+        # SIGXCPU says what it was, the SIGKILL of the hard limit would not.
+        most = value + CPU_GRACE_S if kind == resource.RLIMIT_CPU else value
+        resource.setrlimit(kind, (value, most if hard == resource.RLIM_INFINITY else min(most, hard)))
 
 
 def settle() -> None:

@@ -13,9 +13,10 @@ from .failures import describe
 from .frames import Channel, Closed, Frame
 from .interrupts import Interrupts
 from .looping import Looping
-from .modes import BLOCKING_CALLS, UNKNOWN, Classifier
+from .modes import BLOCKING_CALLS, BLOCKING_METHODS, UNKNOWN, Classifier
 from .namespace import COMMIT, OVERWRITE, ROLLBACK, Namespace
 from .output import flush_output, renew_closed_output, take_over_output
+from .renewal import Builtins, Surroundings
 from .values import tell
 
 ABILITIES: Final = ("execute", "cancel", "input", "capabilities", "checkpoint", "restore", "heartbeat")
@@ -23,7 +24,8 @@ ABILITIES: Final = ("execute", "cancel", "input", "capabilities", "checkpoint", 
 
 class Config:
     """`fd`: the control socket. `working_dir`: where user code starts, and first in its `sys.path`. `limits`: see
-    `process.LIMITS`. `blocking_calls` and `ast_cache`: of the classifier."""
+    `process.LIMITS`. `blocking_calls`, `blocking_methods` and `ast_cache`: of the classifier. All but the socket can
+    be changed by a `begin` frame before the first cell."""
 
     def __init__(
         self,
@@ -32,6 +34,7 @@ class Config:
         heartbeat_s: float = 5.0,
         limits: dict[str, int] | None = None,
         blocking_calls: list[str] | None = None,
+        blocking_methods: dict[str, list[str]] | None = None,
         ast_cache: int = 100,
     ) -> None:
         self.fd = fd
@@ -39,16 +42,13 @@ class Config:
         self.heartbeat_s = heartbeat_s
         self.limits = limits or {}
         self.blocking_calls = BLOCKING_CALLS if blocking_calls is None else blocking_calls
+        self.blocking_methods = BLOCKING_METHODS if blocking_methods is None else blocking_methods
         self.ast_cache = ast_cache
 
 
 def serve(config: Config) -> None:
     """Until `shutdown`, or until the parent is gone: then with everything that was started here."""
     os.set_inheritable(config.fd, False)
-    os.chdir(config.working_dir)
-    sys.path[0] = config.working_dir
-    sys.argv = [""]
-    process.set_limits(config.limits)
     take_over_output()
     worker = Worker(config)
     try:
@@ -62,7 +62,6 @@ def serve(config: Config) -> None:
 class Worker:
     def __init__(self, config: Config) -> None:
         self._pid = os.getpid()
-        self._heartbeat_s = config.heartbeat_s
         self._channel = Channel(config.fd)
         self._channel.on_frame = self._taken
         self._execution: str | None = None
@@ -70,14 +69,25 @@ class Worker:
         self._interrupts = Interrupts(self._channel)
         self._looping = Looping(config.fd, self._readable)
         self._interrupts.cancel_tasks = self._looping.cancel
-        self._classifier = Classifier(config.blocking_calls, config.ast_cache)
+        self._usage = process.Usage()
+        process.fork_by_default()
+        self._settle_in(config)
+        self._new = Surroundings()
+        self._builtins = Builtins()
+        os.register_at_fork(after_in_child=self._forked)
+
+    def _settle_in(self, config: Config) -> None:
+        """Where a session's code will run, with no names of anybody's."""
+        self._config = config
+        os.chdir(config.working_dir)
+        sys.path[0] = config.working_dir
+        sys.argv = [""]
+        process.set_limits(config.limits)
+        take_over_input(self._asking)
+        self._classifier = Classifier(config.blocking_calls, config.blocking_methods, config.ast_cache)
         self._namespace = Namespace(Tower(self._asking))
         self._definitions = checkpoints.Definitions()
-        self._usage = process.Usage()
         self._next_heartbeat = time.monotonic() + config.heartbeat_s
-        take_over_input(self._asking)
-        process.fork_by_default()
-        os.register_at_fork(after_in_child=self._forked)
 
     def run(self) -> None:
         self._channel.send("ready", abilities=ABILITIES, python=sys.version.split()[0], pid=self._pid)
@@ -92,6 +102,12 @@ class Worker:
                     self._checkpoint(frame)
                 case "restore":
                     self._restore(frame)
+                case "probe":
+                    self._probe(frame)
+                case "begin":
+                    self._begin(frame)
+                case "reset":
+                    self._reset(frame)
                 case "shutdown":
                     return
                 case other:
@@ -119,9 +135,11 @@ class Worker:
     def _next_frame(self) -> Frame:
         frames = self._channel.frames
         while True:
+            if frames:
+                return frames.popleft()
             if self._looping.made:
                 self._looping.run_until(lambda: bool(frames), self._next_heartbeat, self._beat)
-                return frames.popleft()
+                continue
             try:
                 return self._channel.wait(lambda: frames.popleft() if frames else None, self._next_heartbeat)
             except TimeoutError:
@@ -131,12 +149,12 @@ class Worker:
         """When the next one is due."""
         size = len(self._namespace.user_names())
         self._channel.send("heartbeat", namespace_size=size, **self._usage.now())
-        self._next_heartbeat = time.monotonic() + self._heartbeat_s
+        self._next_heartbeat = time.monotonic() + self._config.heartbeat_s
         return self._next_heartbeat
 
     def _forked(self) -> None:
         """In a child that user code forked: it never answers for its parent."""
-        os.close(self._channel.fd)
+        self._channel.abandon()
 
     # --- cells -----------------------------------------------------------------------------------------------------
 
@@ -178,27 +196,71 @@ class Worker:
     def _run(self, execution_id: str, cell: Cell) -> tuple[Any, BaseException | None, bool, float]:
         """Value, exception, whether that is the end of a cancelled execution, and the time it took."""
         names, value, error = self._namespace.names, None, None
+        self._builtins.change()
         started = time.perf_counter()
         self._interrupts.begin(execution_id)
         try:
-            value = self._looping.run(execution_id, run_async(cell, names)) if cell.awaits else run_sync(cell, names)
+            if cell.awaits:
+                value = self._looping.run(execution_id, run_async(cell, names, self._builtins.make_whole))
+            else:
+                value = run_sync(cell, names)
         except BaseException as raised:  # noqa: BLE001 (whatever user code raises is its outcome)
             error = raised
+        self._builtins.make_whole()
         wanted = self._interrupts.end()
         took_s = time.perf_counter() - started
         stopped = isinstance(error, KeyboardInterrupt) or type(error).__name__ == "CancelledError"
         return value, error, wanted and stopped, took_s
+
+    # --- from one session to the next ------------------------------------------------------------------------------
+
+    def _begin(self, frame: Frame) -> None:
+        """Another session's settings, before its first cell."""
+        env = frame.pop("env")
+        if env is not None:
+            os.environ.clear()
+            os.environ.update(env)
+        fields = {name: value for name, value in frame.items() if name not in ("type", "id")}
+        try:
+            self._settle_in(Config(self._channel.fd, **fields))
+        except OSError as error:
+            os.write(2, f"the session cannot begin: {error}\n".encode())
+            os._exit(1)
+
+    def _reset(self, frame: Frame) -> None:
+        """As before the first cell, as far as that can be."""
+        self._looping.close()
+        clean = self._new.restore(self._config.working_dir) and not process.children()
+        self._builtins.forget()
+        self._interrupts.listen()
+        take_over_output()
+        self._settle_in(self._config)
+        self._channel.send("reset", frame_id=frame["id"], clean=clean)
 
     # --- checkpoints -----------------------------------------------------------------------------------------------
 
     def _checkpoint(self, frame: Frame) -> None:
         """Into the file that the parent names."""
         try:
-            saved = checkpoints.save(frame["path"], self._namespace, self._definitions)
+            saved = checkpoints.save(
+                frame["path"],
+                self._namespace,
+                self._definitions,
+                leave_out=frame.get("leave_out", {}),
+                single=frame.get("single", False),
+            )
         except OSError as error:
             self._channel.send("failed", frame_id=frame["id"], message=str(error))
             return
         self._channel.send("checkpoint", frame_id=frame["id"], **saved)
+
+    def _probe(self, frame: Frame) -> None:
+        try:
+            failed = checkpoints.probe(frame["path"], self._namespace, self._definitions)
+        except checkpoints.CannotRestore as error:
+            self._channel.send("failed", frame_id=frame["id"], message=str(error))
+            return
+        self._channel.send("probe", frame_id=frame["id"], failed=failed)
 
     def _restore(self, frame: Frame) -> None:
         try:

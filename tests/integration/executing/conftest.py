@@ -1,9 +1,10 @@
-"""A local engine with its output collected, on a real worker."""
+"""Engines with their output collected, on real workers. What is tested on `bench` holds for every engine."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import pytest
@@ -12,32 +13,39 @@ from adapters.executing.local import LocalEngine
 from adapters.executing.outcomes import Outcome, State
 from adapters.executing.output import Chunk
 from adapters.executing.process import WorkerSettings
+from adapters.executing.protocol import Engine, Question
+from adapters.executing.worker import Conduct
 
-DEADLINE_S = 60.0
+MODES = ("local",)
+"""The engines that every test of `bench` runs on; a further one is a line here and one in `engine_of`."""
 
 
 class Bench:
-    """`run` executes; `chunks` is what came out, in order; `answers` are given to `input()` one after another."""
+    """`run` executes; `chunks` is what came out, in order; `answers` are given to questions one after another."""
 
-    def __init__(self, folder: Path, **options: Any) -> None:
-        limits: Mapping[str, int] = options.pop("limits", {})
+    def __init__(self, folder: Path, mode: str, **options: Any) -> None:
         self.folder = folder
         self.chunks: list[Chunk] = []
         self.answers: list[str | None] = []
-        self.prompts: list[tuple[str, bool]] = []
-        self.engine = LocalEngine(
-            WorkerSettings(working_dir=str(folder), limits=limits),
-            on_output=self._output,
-            on_input=self._input,
-            **options,
-        )
+        self.questions: list[Question] = []
+        self.on_output: Callable[[Chunk], Awaitable[None]] = self._output
+        self.on_question: Callable[[Question], Awaitable[None]] = self._question
+        self._context = engine_of(mode, self, **options)
+        self.engine: Engine
+
+    async def __aenter__(self) -> Self:
+        self.engine = await self._context.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._context.__aexit__(*exc)  # type: ignore[arg-type]
 
     async def _output(self, chunk: Chunk) -> None:
         self.chunks.append(chunk)
 
-    async def _input(self, prompt: str, secret: bool) -> str | None:
-        self.prompts.append((prompt, secret))
-        return self.answers.pop(0) if self.answers else None
+    async def _question(self, question: Question) -> None:
+        self.questions.append(question)
+        await self.engine.answer(question.execution_id, self.answers.pop(0) if self.answers else None)
 
     async def run(self, code: str, **options: Any) -> Outcome:
         return await self.engine.execute(code, **options)
@@ -65,14 +73,28 @@ class Bench:
         return "".join(chunk.text for chunk in self.chunks if chunk.stream == stream)
 
 
+def engine_of(mode: str, bench: Bench, **options: Any) -> AbstractAsyncContextManager[Engine]:
+    """`options`: fields of `WorkerSettings` and `Conduct`."""
+    conduct = Conduct(**{name: options.pop(name) for name in ("policy", "grace_s") if name in options})
+    settings = WorkerSettings(working_dir=str(bench.folder), **options)
+
+    async def output(chunk: Chunk) -> None:
+        await bench.on_output(chunk)
+
+    async def question(asked: Question) -> None:
+        await bench.on_question(asked)
+
+    assert mode == "local"
+    return LocalEngine(settings, on_output=output, on_question=question, conduct=conduct)
+
+
+@pytest.fixture(params=MODES)
+def make_bench(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., Bench]:
+    """A bench with other settings, to be entered."""
+    return lambda **options: Bench(tmp_path, request.param, **options)
+
+
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    bench = Bench(tmp_path)
-    async with bench.engine:
+async def bench(make_bench: Callable[..., Bench]) -> AsyncIterator[Bench]:
+    async with make_bench() as bench:
         yield bench
-
-
-@pytest.fixture
-def make_bench(tmp_path: Path) -> Callable[..., Bench]:
-    """A bench with other settings; enter its `engine`."""
-    return lambda **options: Bench(tmp_path, **options)

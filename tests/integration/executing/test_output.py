@@ -76,9 +76,9 @@ async def test_a_flood_loses_nothing_and_does_not_grow_the_parent(make_bench: Ca
         size += len(chunk.text)  # type: ignore[attr-defined]
         bench.chunks.clear()
 
-    bench.engine._on_output = count
+    bench.on_output = count
     before = _resident_kb()
-    async with bench.engine:
+    async with bench:
         await bench.run("import os\nblock = b'y' * 65_536\nfor _ in range(1600): os.write(1, block)")
         assert size == 1600 * 65_536
     assert _resident_kb() - before < 16 * 1024
@@ -102,8 +102,8 @@ async def test_a_slow_consumer_makes_the_code_wait_or_costs_it_output_that_is_co
             await taking.wait()
             kept += len(chunk.text)  # type: ignore[attr-defined]
 
-        bench.engine._on_output = slow
-        async with bench.engine:
+        bench.on_output = slow
+        async with bench:
             code = "import os\nfor _ in range(1500): os.write(1, b'z' * 65_536)\nopen('done', 'w').close()"
             running = asyncio.create_task(bench.run(code))
             await eventually((tmp_path / "done").exists, "the end of the cell")

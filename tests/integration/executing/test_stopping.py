@@ -1,7 +1,6 @@
 """Time-outs, cancels, input: what stops a cell, and what a cell waits for."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adapters.executing.outcomes import Outcome, State
-from adapters.executing.session import WorkerBusy
+from adapters.executing.protocol import Question, WorkerBusy
 from tests.integration.executing.conftest import Bench
 from tests.waiting import eventually
 
@@ -30,7 +29,7 @@ async def cancelled(bench: Bench, code: str, *, before: str = "") -> tuple[Outco
     await eventually(lambda: (bench.folder / "started").exists(), "the start")
     (bench.folder / "started").unlink()
     asked = time.monotonic()
-    assert bench.engine.cancel("long")
+    assert await bench.engine.cancel("long")
     outcome = await running
     return outcome, time.monotonic() - asked
 
@@ -53,7 +52,7 @@ STUBBORN = {
 @pytest.mark.parametrize("code", STUBBORN.values(), ids=list(STUBBORN))
 async def test_code_that_does_not_stop_is_killed_and_the_checkpoint_comes_back(bench: Bench, code: str) -> None:
     await bench.run("mine = [1]\nalias = mine")
-    await bench.engine.checkpoint(bench.folder / "names")
+    await bench.engine.checkpoint()
     await bench.run("mine = 2")
     outcome, took_s = await cancelled(bench, code)
     assert (outcome.state, outcome.worker_restarted) == (State.CANCELLED, True)
@@ -94,7 +93,7 @@ async def test_children_that_are_left_running_are_counted(bench: Bench) -> None:
 async def test_what_completed_stays_completed(bench: Bench) -> None:
     outcome = await bench.run("5", execution_id="done")
     assert outcome.state is State.COMPLETED
-    assert not bench.engine.cancel("done")
+    assert not await bench.engine.cancel("done")
     assert await bench.value("6") == 6
 
 
@@ -107,15 +106,16 @@ async def test_a_timeout_ends_a_cell_and_only_awaiting_cells_have_one_by_themsel
 async def test_time_does_not_run_while_a_person_is_asked(make_bench: Callable[..., Bench]) -> None:
     bench = make_bench()
 
-    async def slowly(_prompt: str, _secret: bool) -> str:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(0.6):
-                await asyncio.Event().wait()
-        return "late"
+    asked: asyncio.Queue[Question] = asyncio.Queue()
 
-    bench.engine._on_input = slowly
-    async with bench.engine:
-        assert await bench.value("input()", timeout=0.4) == "late"
+    async def told(question: Question) -> None:
+        asyncio.get_running_loop().call_later(0.6, asked.put_nowait, question)
+
+    bench.on_question = told
+    async with bench:
+        running = asyncio.create_task(bench.value("input()", timeout=0.4))
+        await bench.engine.answer((await asked.get()).execution_id, "late")
+        assert await running == "late"
 
 
 WAITS = STARTED + "import os, time\nwhile not os.path.exists('go'): time.sleep(0.01)\n"
@@ -138,7 +138,7 @@ async def test_a_waiting_execution_can_be_cancelled(bench: Bench) -> None:
     await eventually(lambda: (bench.folder / "started").exists(), "the start")
     second = asyncio.create_task(bench.run("ran = True", execution_id="second"))
     await asyncio.sleep(0)
-    assert bench.engine.cancel("second")
+    assert await bench.engine.cancel("second")
     assert (await second).state is State.CANCELLED
     (bench.folder / "go").touch()
     await first
@@ -166,7 +166,8 @@ async def test_input_is_answered_ended_or_interrupted(bench: Bench) -> None:
     assert await bench.value("input('name? ')") == "Bob"
     assert await bench.value("import sys\nsys.stdin.readline()") == "line\n"
     assert await bench.value("import getpass\ngetpass.getpass('secret? ')") == "hush"
-    assert bench.prompts == [("name? ", False), ("", False), ("secret? ", True)]
+    asked = [(question.prompt, question.secret) for question in bench.questions]
+    assert asked == [("name? ", False), ("", False), ("secret? ", True)]
     assert await bench.fails("input()") == "EOFError"
     assert await bench.value("import subprocess\nsubprocess.run(['cat'], capture_output=True).stdout.decode()") == ""
 
@@ -185,15 +186,13 @@ async def test_a_cell_that_waits_for_input_can_be_cancelled(make_bench: Callable
     bench = make_bench()
     asked = asyncio.Event()
 
-    async def never(_prompt: str, _secret: bool) -> str:
+    async def never(_question: Question) -> None:
         asked.set()
-        await asyncio.Event().wait()
-        return ""
 
-    bench.engine._on_input = never
-    async with asyncio.TaskGroup() as group, bench.engine:
+    bench.on_question = never
+    async with asyncio.TaskGroup() as group, bench:
         running = group.create_task(bench.run("input()", execution_id="asking"))
         await asked.wait()
-        bench.engine.cancel("asking")
+        assert await bench.engine.cancel("asking")
         assert (await running).state is State.CANCELLED
         assert await bench.value("1") == 1
