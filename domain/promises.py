@@ -5,6 +5,7 @@ made it, and a bench peer settles its own only.
 """
 
 import hashlib
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Final
@@ -19,6 +20,9 @@ from domain.messages import SUBJECT_ID, Event, Facts, Request, Result
 MAX_TIMEOUT_S: Final = 366 * 24 * 3600
 VALUE_BYTES: Final = 256 * 1024
 """Of a value or of data, as JSON; what is larger goes to the object store, by whoever has it."""
+
+KEPT_SETTLED: Final = 100_000
+"""Promises that are remembered after they were settled, the ones that were settled last."""
 
 PromiseId = Annotated[str, Meta(max_length=128)]
 
@@ -78,13 +82,16 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Promises(msgspec.Struct, frozen=True, kw_only=True):
-    """Every promise by id, and of the pending ones those that have a deadline."""
+    """Promises by id, and of the pending ones those that have a deadline. `order`: the settled ones by number,
+    `settles` of them in all."""
 
     known: Map[str, Promise] = Map()
     deadlines: Map[str, datetime] = Map()
+    order: Map[int, str] = Map()
+    settles: int = 0
 
 
-_STATES: Final = {
+SETTLED_AS: Final[Mapping[type[PromiseEvent], PromiseState]] = {
     PromiseResolved: PromiseState.RESOLVED,
     PromiseRejected: PromiseState.REJECTED,
     PromiseCancelled: PromiseState.CANCELLED,
@@ -101,7 +108,7 @@ def evolve(state: Promises, event: Event) -> Promises:
             deadlines = state.deadlines
             if event.deadline is not None:
                 deadlines = deadlines.set(event.promise_id, event.deadline)
-            return Promises(known=state.known.set(event.promise_id, promise), deadlines=deadlines)
+            return msgspec.structs.replace(state, known=state.known.set(event.promise_id, promise), deadlines=deadlines)
         case PromiseResolved() | PromiseRejected() | PromiseCancelled() | PromiseTimedOut():
             return _settled(state, event)
         case _:
@@ -113,11 +120,22 @@ def _settled(state: Promises, event: Settled) -> Promises:
     if promise is None or promise.state is not PromiseState.PENDING:
         return state
     value = None if isinstance(event, PromiseTimedOut) else event.value
-    changed = msgspec.structs.replace(promise, state=_STATES[type(event)], settled=_digest(value))
+    changed = msgspec.structs.replace(promise, state=SETTLED_AS[type(event)], settled=_digest(value))
     deadlines = state.deadlines
     if event.promise_id in deadlines:
         deadlines = deadlines.delete(event.promise_id)
-    return Promises(known=state.known.set(event.promise_id, changed), deadlines=deadlines)
+    known, order = state.known.set(event.promise_id, changed), state.order.set(state.settles, event.promise_id)
+    if len(order) > KEPT_SETTLED:
+        first = state.settles - len(state.order)
+        known, order = known.delete(order[first]), order.delete(first)
+    return Promises(known=known, deadlines=deadlines, order=order, settles=state.settles + 1)
+
+
+def forgotten(before: Promises, after: Promises) -> str | None:
+    """The promise that `before` remembered and `after`, one event later, does not."""
+    if after.settles == before.settles or len(after.order) > len(before.order):
+        return None
+    return before.order[before.settles - len(before.order)]
 
 
 def _digest(value: Any) -> bytes:
@@ -202,7 +220,7 @@ def settle(request: Settle, state: Promises) -> tuple[Event, ...]:
             event = PromiseCancelled(promise_id=promise.promise_id, value=request.value)
     if promise.state is PromiseState.PENDING:
         return (event,)
-    if promise.state is _STATES[type(event)] and promise.settled == _digest(request.value):
+    if promise.state is SETTLED_AS[type(event)] and promise.settled == _digest(request.value):
         return ()
     raise Rejection(
         "promise_already_settled",
@@ -254,7 +272,7 @@ def result(event: Event) -> Result | None:
             deadline = None if event.deadline is None else event.deadline.isoformat()
             return {"promise_id": event.promise_id, "state": "pending", "deadline": deadline, "replay": False}
         case PromiseResolved() | PromiseRejected() | PromiseCancelled() | PromiseTimedOut():
-            return {"promise_id": event.promise_id, "state": str(_STATES[type(event)]), "replay": False}
+            return {"promise_id": event.promise_id, "state": str(SETTLED_AS[type(event)]), "replay": False}
         case _:
             return None
 

@@ -34,7 +34,7 @@ from domain.executions import evolving as executions_evolving
 from domain.executions import reports as executions_reports
 from domain.executions import results as executions_results
 from domain.executions import sessions as sessions_decide
-from domain.executions.state import Executions
+from domain.executions import state as executions_state
 from domain.layouts import commands as lc
 from domain.layouts import decide as layouts_decide
 from domain.layouts import events as le
@@ -60,7 +60,7 @@ class Tower(msgspec.Struct, frozen=True, kw_only=True):
     agents: agents_state.Agents = agents_state.Agents()
     sends: Sends = Sends()
     promises: dp.Promises = dp.Promises()
-    executions: Executions = Executions()
+    executions: executions_state.Executions = executions_state.Executions()
     sequences: Map[tuple[str, str], int] = Map()
     instance: str | None = None
     foreign_to: int = 0
@@ -167,9 +167,23 @@ def evolve(state: Tower, event: Event) -> Tower:
             changed = {"containers": containers_registry.evolve(state.containers, event)}
         case _:
             changed = {"layouts": layouts_state.evolve(state.layouts, event)}
-    return msgspec.structs.replace(
+    evolved = msgspec.structs.replace(
         state, sequences=state.sequences.set(key, state.sequences.get(key, 0) + 1), **changed
     )
+    if key[0] not in ("execution", "promise"):
+        return evolved
+    return msgspec.structs.replace(evolved, sequences=_without_forgotten(state, evolved))
+
+
+def _without_forgotten(before: Tower, after: Tower) -> Map[tuple[str, str], int]:
+    """No event follows for what is forgotten."""
+    sequences = after.sequences
+    execution_id = executions_state.forgotten(before.executions, after.executions)
+    promise_id = dp.forgotten(before.promises, after.promises)
+    for key in (("execution", execution_id), ("capability", execution_id), ("promise", promise_id)):
+        if key[1] is not None and key in sequences:
+            sequences = sequences.delete((key[0], key[1]))
+    return sequences
 
 
 def next_sequence(state: Tower, event: Event) -> int:

@@ -15,6 +15,8 @@ from domain.executions.state import (
     Ended,
     Execution,
     Executions,
+    Question,
+    Session,
     asked_by,
     input_id,
 )
@@ -58,6 +60,7 @@ def request_execution(request: c.ExecutionRequest, origin: str, facts: Facts, st
         )
     session = state.sessions.get(wanted.session_id)
     if session is not None:
+        check_lasting(session)
         busy = session.running or (session.line[0][2] if session.line else None)
         if busy is not None and request.when_busy == "reject":
             raise Rejection(
@@ -86,6 +89,13 @@ def requested_before(
         return None
     known = state.open.get(execution_id) or state.ended.get(execution_id)
     return None if known is None else (execution_id, known)
+
+
+def check_lasting(session: Session) -> None:
+    """A session that was made for one execution takes nothing else."""
+    if session.throwaway:
+        message = f"session {session.session_id} ends with its one execution"
+        raise Rejection("session_not_found", message, session_id=session.session_id)
 
 
 def _requested(request: c.ExecutionRequest, origin: str, facts: Facts) -> e.ExecutionRequested:
@@ -156,9 +166,8 @@ def resume(request: c.ExecutionResume, state: Executions) -> tuple[Event, ...]:
 
 
 def cancelled_questions(execution: Execution) -> tuple[p.PromiseCancelled, ...]:
-    return tuple(
-        p.PromiseCancelled(promise_id=input_id(execution.execution_id, question.n)) for question in execution.questions
-    )
+    ids = (input_id(execution.execution_id, question.n) for question in execution.open_questions)
+    return tuple(p.PromiseCancelled(promise_id=each) for each in ids)
 
 
 # --- its questions -------------------------------------------------------------------------------------------------
@@ -169,8 +178,6 @@ def answer(request: c.ExecutionAnswer, facts: Facts, state: Executions, promises
     promise = question_of(request, state, promises)
     secret = is_secret(promise.promise_id, state)
     value: Any = request.value
-    if request.value is not None and len(request.value.encode("utf-8", "surrogatepass")) > c.ANSWER_BYTES:
-        raise invalid("value", f"at most {c.ANSWER_BYTES} bytes of UTF-8")
     if secret and request.value is not None and promise.state is p.PromiseState.PENDING:
         if facts.text_digest is None:
             # The question was not open yet when this batch was looked at.
@@ -187,37 +194,41 @@ def question_of(request: c.ExecutionAnswer, state: Executions, promises: p.Promi
         raise ended(request.execution_id, state)
     if request.n is not None:
         return p.known_promise(input_id(request.execution_id, request.n), promises)
-    if not execution.questions:
+    if not execution.open_questions:
         raise Rejection(
             "promise_not_found",
             f"execution {request.execution_id} asks nothing now",
             promise_id=input_id(request.execution_id, 1),
         )
-    return p.known_promise(input_id(request.execution_id, execution.questions[0].n), promises)
+    return p.known_promise(input_id(request.execution_id, execution.open_questions[0].n), promises)
 
 
 def is_secret(promise_id: str, state: Executions) -> bool:
     """Whether it is an open question whose answer may not be recorded."""
-    named = asked_by(promise_id)
-    execution = None if named is None else state.open.get(named[0])
-    if named is None or execution is None:
-        return False
-    return any(question.n == named[1] and question.secret for question in execution.questions)
+    question = _open_question(promise_id, state)
+    return question is not None and question.secret
 
 
 def check_answer(promise_id: str, value: Any, state: Executions) -> None:
     """`value` may resolve this question: text or null, one of the choices if it has any."""
-    named = asked_by(promise_id)
-    execution = None if named is None else state.open.get(named[0])
-    if named is None or execution is None:
-        return
-    question = next((each for each in execution.questions if each.n == named[1]), None)
+    question = _open_question(promise_id, state)
     if question is None or value is None or question.secret:
         return
     if not isinstance(value, str):
         raise invalid("value", "the answer to a question is text, or null for the end of input")
+    if len(value.encode("utf-8", "surrogatepass")) > c.ANSWER_BYTES:
+        raise invalid("value", f"more than {c.ANSWER_BYTES} bytes of UTF-8")
     if question.choices is not None and value not in question.choices:
         raise invalid("value", f"not one of {', '.join(question.choices)[:200]}")
+
+
+def _open_question(promise_id: str, state: Executions) -> Question | None:
+    named = asked_by(promise_id)
+    execution = None if named is None else state.open.get(named[0])
+    if named is None or execution is None:
+        return None
+    question = execution.question(named[1])
+    return None if question is None or question.state is not p.PromiseState.PENDING else question
 
 
 # --- promises that belong to executions ----------------------------------------------------------------------------

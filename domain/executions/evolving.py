@@ -26,7 +26,7 @@ from domain.executions.state import (
     asked_by,
 )
 from domain.messages import Event
-from domain.promises import PromiseCreated, PromiseEvent, PromiseResolved
+from domain.promises import SETTLED_AS, PromiseCreated, PromiseEvent, PromiseState
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -156,7 +156,7 @@ def _ended(state: Executions, event: e.ExecutionEnd, to: ExecutionState) -> Exec
         return state
     state = _unqueued(state, execution)
     sessions = state.sessions
-    if execution.throwaway:
+    if execution.throwaway and not _session(state, execution.session_id).line:
         sessions = _deleted(sessions, execution.session_id)
     elif execution.attempt:
         session = replace(_session(state, execution.session_id), last=execution.execution_id)
@@ -195,20 +195,26 @@ def _forgetful(state: Executions) -> Executions:
 
 
 def _asked(state: Executions, event: PromiseEvent) -> Executions:
-    """Its questions: open, answered."""
+    """Its questions: asked, settled."""
     named = asked_by(event.promise_id)
     execution = None if named is None else state.open.get(named[0])
     if named is None or execution is None:
         return state
     n = named[1]
-    others = tuple(question for question in execution.questions if question.n != n)
-    if isinstance(event, PromiseCreated):
-        question = _question(n, event.data)
-        return _changed(state, named[0], questions=tuple(sorted((*others, question), key=lambda each: each.n)))
-    secrets = execution.secrets
-    if isinstance(event, PromiseResolved) and (digest := secret_digest(event.value)) is not None:
-        secrets = (*secrets, digest)
-    return _changed(state, named[0], questions=others, secrets=secrets)
+    there, others = execution.question(n), tuple(each for each in execution.questions if each.n != n)
+    match event:
+        case PromiseCreated() if there is None:
+            changed: Question | None = _question(n, event.data)
+        case PromiseCreated():
+            return state
+        case _ if there is None or there.state is not PromiseState.PENDING:
+            return state
+        case _ if execution.may_run_again or there.secret:
+            changed = replace(there, state=SETTLED_AS[type(event)], value=getattr(event, "value", None))
+        case _:
+            changed = None
+    kept = others if changed is None else (*others, changed)
+    return _changed(state, named[0], questions=tuple(sorted(kept, key=lambda each: each.n)))
 
 
 def _question(n: int, data: Any) -> Question:
@@ -216,15 +222,6 @@ def _question(n: int, data: Any) -> Question:
     choices = fields.get("choices")
     texts = tuple(str(choice) for choice in cast(list[Any], choices)) if isinstance(choices, list) else None
     return Question(n=n, secret=bool(fields.get("secret")), choices=texts)
-
-
-def secret_digest(value: Any) -> str | None:
-    """Of the text that answered a secret question, from the value of its promise."""
-    match value:
-        case {"secret_digest": str(digest)}:
-            return digest
-        case _:
-            return None
 
 
 def _of_session(state: Executions, event: e.NamespaceEvent) -> Executions:

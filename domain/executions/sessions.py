@@ -6,7 +6,7 @@ A checkpoint or a restore waits for its turn among the executions of its session
 from domain.errors import Rejection
 from domain.executions import commands as c
 from domain.executions import events as e
-from domain.executions.decide import check_id
+from domain.executions.decide import check_id, check_lasting
 from domain.executions.state import Checkpoint, Executions, Session
 from domain.messages import Event, Facts
 
@@ -60,7 +60,7 @@ def report(request: c.ReportedOfSession, state: Executions) -> tuple[Event, ...]
                     skipped=request.skipped,
                     function_count=request.function_count,
                     class_count=request.class_count,
-                    after=_known(request.session_id, state).last,
+                    after=state.sessions[request.session_id].last,
                 ),
             )
         case c.SessionRecordRestored():
@@ -112,4 +112,5 @@ def _known(session_id: str, state: Executions) -> Session:
     session = state.sessions.get(session_id)
     if session is None:
         raise Rejection("session_not_found", f"no session {session_id}", session_id=session_id)
+    check_lasting(session)
     return session

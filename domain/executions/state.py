@@ -28,7 +28,7 @@ for a retry or is paused holds nothing and lets others pass.
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from immutables import Map
@@ -36,6 +36,7 @@ from immutables import Map
 from domain.executions import events as e
 from domain.executions.events import ExecutionState
 from domain.messages import Event
+from domain.promises import PromiseState
 
 KEPT_ENDED: Final = 100_000
 """Executions that are remembered after their end, the ones that ended last: by then an id or key is answered with what
@@ -57,17 +58,20 @@ ENDS: Final[Mapping[type[e.ExecutionEvent], ExecutionState]] = {
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """An input promise that is open. `choices`: what may be answered, any text if None."""
+    """The n-th thing that an execution asks for: its promise, and how that was settled with which value. `choices`:
+    what may be answered, any text if None. The value of a secret one is `{"secret_digest": …}`, the name of a text."""
 
     n: int
     secret: bool = False
     choices: tuple[str, ...] | None = None
+    state: PromiseState = PromiseState.PENDING
+    value: Any = None
 
 
 class Execution(msgspec.Struct, frozen=True, kw_only=True):
     """One that has no end yet. `number` gives the order of acceptance. `attempt`: how many were started. `cancel`: the
     scope of the cancel that was asked for. `due`: when the next attempt may start. `digest`: of what was asked, to know
-    a repeat by. `secrets`: digests of the texts that answered its secret questions."""
+    a repeat by. `questions`: the open ones, and those whose answer a further attempt, or this one, needs."""
 
     execution_id: str
     session_id: str
@@ -87,11 +91,22 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     cancel: e.Scope | None = None
     due: datetime | None = None
     questions: tuple[Question, ...] = ()
-    secrets: tuple[str, ...] = ()
 
     @property
     def turn(self) -> Turn:
         return (9 - self.priority, self.number, self.execution_id)
+
+    @property
+    def open_questions(self) -> tuple[Question, ...]:
+        return tuple(question for question in self.questions if question.state is PromiseState.PENDING)
+
+    @property
+    def may_run_again(self) -> bool:
+        """By its policy, at some time."""
+        return self.retry.safe or self.retry.then == "pause" or (self.retry.max_attempts or 1) > 1
+
+    def question(self, n: int) -> Question | None:
+        return next((question for question in self.questions if question.n == n), None)
 
 
 class Ended(msgspec.Struct, frozen=True, array_like=True):
@@ -162,7 +177,19 @@ class Executions(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def texts(self) -> frozenset[str]:
         """Digests of the secret answers that an open execution may still need."""
-        return frozenset(digest for execution in self.open.values() for digest in execution.secrets)
+        return frozenset(
+            digest
+            for execution in self.open.values()
+            for question in execution.questions
+            if (digest := secret_digest(question.value)) is not None
+        )
+
+
+def forgotten(before: Executions, after: Executions) -> str | None:
+    """The execution that `before` remembered and `after`, one event later, does not."""
+    if after.ends == before.ends or len(after.order) > len(before.order):
+        return None
+    return before.order[before.ends - len(before.order)]
 
 
 def promise_id(execution_id: str) -> str:
@@ -172,6 +199,15 @@ def promise_id(execution_id: str) -> str:
 def input_id(execution_id: str, n: int) -> str:
     """The promise of its n-th question, from 1."""
     return f"exec:{execution_id}:input:{n}"
+
+
+def secret_digest(value: Any) -> str | None:
+    """Of the text that answered a secret question, from the value of its promise."""
+    match value:
+        case {"secret_digest": str(digest)}:
+            return digest
+        case _:
+            return None
 
 
 def asked_by(promise_id: str) -> tuple[str, int] | None:
