@@ -11,6 +11,7 @@ import secrets
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -29,6 +30,7 @@ from adapters.nats.connection import check_broker, connect, without_credentials
 from adapters.nats.doors import ask_ping
 from adapters.nats.outcomes import InboxOutcomes
 from adapters.nats.output import MIB
+from adapters.nats.output_feed import OutputFeed
 from adapters.nats.rpc_door import RpcDoor
 from adapters.nats.streams import ensure_streams
 from adapters.reading import PaneLogReader
@@ -90,7 +92,7 @@ async def run_tower(
             parts.own(projector.run(), "projector")
             await engine.start(parts)
             read_models = ReadModels(database, projector.progress, engine.log.last_position)
-            services = _services(settings, engine, read_models, metrics)
+            services = _services(settings, engine, read_models, metrics, connections)
             bench_http = HttpServer(create_bench_app(services), bench_listening, url=f"unix:{bench}")
             async with bench_http, HttpServer(create_app(services), listening) as http:
                 info = TowerInfo(
@@ -117,7 +119,9 @@ async def run_tower(
                     await engine.stop()
 
 
-def _services(settings: Settings, engine: Engine, read_models: ReadModels, metrics: Metrics) -> HttpServices:
+def _services(
+    settings: Settings, engine: Engine, read_models: ReadModels, metrics: Metrics, connections: Connections
+) -> HttpServices:
     return HttpServices(
         read_models=read_models,
         ask=engine.asker.ask,
@@ -133,6 +137,8 @@ def _services(settings: Settings, engine: Engine, read_models: ReadModels, metri
             known=engine.container,
             removed=engine.is_removed,
         ),
+        outputs=partial(OutputFeed, connections.tower, settings.node),
+        execution=engine.execution,
         node=settings.node,
         token=http_token(settings.home),
         metrics=metrics.registry,

@@ -21,6 +21,7 @@ from adapters.files.pane_logs import FilePaneLogs
 from adapters.files.snapshots import FileSnapshots
 from adapters.files.texts import FileTexts
 from adapters.files.vault import FileVault
+from adapters.http.services import ExecutionStanding
 from adapters.nats.doors import DurableDoor, PingDoor, Pong, RequestDoor
 from adapters.nats.log import JetStreamLog
 from adapters.nats.outcomes import InboxOutcomes
@@ -33,6 +34,7 @@ from adapters.tmux.address import Address
 from adapters.tmux.log_pipe import MIB
 from adapters.tmux.terminals import TmuxTerminals
 from domain.containers import ContainerFacts
+from domain.executions.state import state_of
 from domain.layouts.commands import PaneSweep
 from domain.layouts.state import PaneState
 from handlers.asking import Asker
@@ -241,6 +243,11 @@ class Engine:
     def is_removed(self, pane_id: str) -> bool:
         pane = self.writer.ledger.tower.layouts.panes.get(pane_id)
         return pane is not None and pane.state is PaneState.REMOVED
+
+    def execution(self, execution_id: str) -> ExecutionStanding | None:
+        ledger = self.writer.ledger
+        state = state_of(execution_id, ledger.tower.executions)
+        return None if state is None else ExecutionStanding(state, ledger.position)
 
     def container(self, container_id: str) -> ContainerFacts | None:
         return self.writer.ledger.tower.containers.known.get(container_id)

@@ -164,7 +164,7 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OutputError(Exception):
-    """The stream did not take output, or its answer was lost. Writing or finishing again is safe."""
+    """The stream did not take or give output, or its answer was lost. Trying again is safe."""
 
 
 class OutputLog(Protocol):

@@ -76,6 +76,21 @@ LOG_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     **{status: _error(status) for status in (401, 403, 404, 422, 500, 503, 504)},
 }
 
+OUTPUT_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "The output, as server-sent events or as text, until the execution has ended.",
+        "content": {
+            "text/event-stream": {
+                "schema": {"type": "string"},
+                "example": 'id: 57\nevent: stdout\ndata: {"text":"42\\n","attempt":1,"offset":0}\n\n'
+                'event: end\ndata: {"state":"completed"}\n\n',
+            },
+            "text/plain": {"schema": {"type": "string"}, "example": "42\n"},
+        },
+    },
+    **{status: _error(status) for status in (401, 403, 404, 422, 500, 503)},
+}
+
 READY_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "Everything holds.", "model": rows.Readiness},
     503: {"description": "Something does not hold: `checks` say what.", "model": rows.Readiness},

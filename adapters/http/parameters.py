@@ -129,6 +129,14 @@ class PaneLogQuery(Reading):
     raw: bool = Field(False, description="Keep terminal sequences, as the pane printed them.")
 
 
+class OutputQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    format: Literal["sse", "text"] = Field("sse", description="`text`: all that was printed by now, as text.")
+    follow: bool = Field(False, description="With `format=text`: go on with what is printed, until the end.")
+    stream: Literal["stdout", "stderr"] | None = Field(None, description="Only what was printed there.")
+
+
 AgentState = Literal["creating", "degraded", "ready", "failed", "removed", "running", "gone"]
 
 

@@ -113,7 +113,7 @@ async def show_pane_log(request: Request, pane_id: Id, query: Annotated[PaneLogQ
     pane = await models.pane(pane_id, include_predecessor_chain=False)
     if pane is None:
         raise await models.no_pane(pane_id, request.scope[PEER])
-    streams = _room_for_a_stream(request)
+    streams = room_for_a_stream(request)
     blocks = await services_of(request).logs.read(pane, query.lines, follow=query.follow)
     return LogStream(blocks, streams=streams, raw=query.raw)
 
@@ -199,7 +199,7 @@ async def stream_events(request: Request, query: Annotated[StreamQuery, Query()]
     its beginning). Comments keep the connection alive. An entry that cannot be read comes as `event: undecodable`,
     one that the tower did not write as `event: foreign`.
     """
-    services, streams, container_id = services_of(request), _room_for_a_stream(request), bench_of(request)
+    services, streams, container_id = services_of(request), room_for_a_stream(request), bench_of(request)
     return EventStream(
         services.follow,
         await _stream_start(request, query),
@@ -210,7 +210,7 @@ async def stream_events(request: Request, query: Annotated[StreamQuery, Query()]
     )
 
 
-def _room_for_a_stream(request: Request) -> Streams:
+def room_for_a_stream(request: Request) -> Streams:
     streams = streams_of(request)
     if streams.open >= streams.limit:
         raise Rejection("tower_busy", f"{streams.open} event streams are open, at most {streams.limit}", queued=0)
@@ -221,15 +221,23 @@ def streams_of(request: Request) -> Streams:
     return request.app.state.streams
 
 
+def resumed_after(request: Request) -> int | None:
+    """What a client that comes back saw last. Raises `Rejection` validation_failed."""
+    resumed = request.headers.get("last-event-id")
+    if not resumed:
+        return None
+    if not resumed.isascii() or not resumed.isdigit() or int(resumed) > MAX_POSITION:
+        raise validation_failed("Last-Event-ID", "not a position of the log")
+    return int(resumed)
+
+
 async def _stream_start(request: Request, query: StreamQuery) -> int:
     """The position after which the stream starts. One beyond the log would wait for ever, so it is refused."""
     end = await services_of(request).last_position()
     field, start = "after_position", query.after_position
-    resumed = request.headers.get("last-event-id")
-    if resumed:
-        if not resumed.isascii() or not resumed.isdigit() or int(resumed) > MAX_POSITION:
-            raise validation_failed("Last-Event-ID", "not a position of the log")
-        field, start = "Last-Event-ID", int(resumed)
+    resumed = resumed_after(request)
+    if resumed is not None:
+        field, start = "Last-Event-ID", resumed
     if start is None:
         start = end if query.since is None else 0
     if start > end:

@@ -3,12 +3,14 @@
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NotRequired, Protocol, TypedDict
+from typing import Any, NamedTuple, NotRequired, Protocol, TypedDict
 
 from prometheus_client import CollectorRegistry
 
 from domain.envelope import Stored
 from domain.errors import Rejection
+from domain.executions.events import ExecutionState
+from domain.executions.state import ENDS
 from domain.messages import Event
 from handlers.ports import Ids
 
@@ -163,6 +165,64 @@ class PaneLogs(Protocol):
         ...
 
 
+class ExecutionStanding(NamedTuple):
+    """The state of an execution as of a position of the log."""
+
+    state: ExecutionState
+    position: int
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state in ENDS.values()
+
+
+class Piece(Protocol):
+    """A part of an execution's output. `sequence` is its place in the stream of output, `offset` how many bytes its
+    attempt had written before it, `end` those with it."""
+
+    @property
+    def sequence(self) -> int: ...
+
+    @property
+    def stream(self) -> str: ...
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def attempt(self) -> int: ...
+
+    @property
+    def offset(self) -> int: ...
+
+    @property
+    def end(self) -> int: ...
+
+
+class Feed(Protocol):
+    """Pieces in order, as they come; after `finish` it stops behind the last one."""
+
+    async def open(self) -> None:
+        """Raises `OutputError`."""
+        ...
+
+    def finish(self) -> None:
+        """All output is in the stream by now."""
+        ...
+
+    async def __anext__(self) -> Sequence[Piece]: ...
+
+    async def aclose(self) -> None: ...
+
+
+class Outputs(Protocol):
+    """What executions print."""
+
+    def __call__(self, execution_id: str, *, after: int, ended: bool) -> Feed:
+        """From behind the sequence `after`. `ended`: give what there is by now, and stop."""
+        ...
+
+
 class Ready(Protocol):
     async def __call__(self) -> Mapping[str, Check]: ...
 
@@ -171,7 +231,8 @@ class Ready(Protocol):
 class HttpServices:
     """`token` is the operator's bearer token. `bound_host` is the address that the server listens on; beyond loopback
     every request needs the token. `allowed_hosts`: further names that a Host header may carry. `containers`: the ids of
-    the registered containers. `container_of`: the container that an event is about, by the tower's state."""
+    the registered containers. `container_of`: the container that an event is about, by the tower's state.
+    `execution`: how one stands, from memory."""
 
     read_models: ReadModels
     ask: Ask
@@ -181,6 +242,8 @@ class HttpServices:
     ready: Ready
     launching: LaunchRows
     logs: PaneLogs
+    outputs: Outputs
+    execution: Callable[[str], ExecutionStanding | None]
     node: str
     token: str
     metrics: CollectorRegistry

@@ -4,9 +4,9 @@ Every client reads the log itself, at its own pace: a slow one holds back nobody
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 
 import msgspec
 import structlog
@@ -100,6 +100,14 @@ class Streaming(Response):
                     await _gone(receive)
 
 
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Source(Protocol[T_co]):
+    def __anext__(self) -> Awaitable[Sequence[T_co]]: ...
+
+
 class EventStream(Streaming):
     """Until the log cannot be followed any more."""
 
@@ -128,7 +136,7 @@ class EventStream(Streaming):
         opening = b": events after %d\nretry: %d\nid: %d\n\n" % (position, RETRY_MS, position)
         await send({"type": "http.response.body", "body": opening, "more_body": True})
         sent_at = clock()
-        async with aclosing(_Paced(self._follow(position), self._keep_alive_s)) as batches:
+        async with aclosing(Paced(self._follow(position), self._keep_alive_s)) as batches:
             async for batch in batches:
                 body = b"".join(filter(None, (server_sent(stored, self._wanted, self._own) for stored in batch)))
                 position = batch[-1].position if batch else position
@@ -140,18 +148,18 @@ class EventStream(Streaming):
                     sent_at = clock()
 
 
-class _Paced:
-    """The batches of `source`, and an empty one whenever `interval_s` passed without any."""
+class Paced(Generic[T]):
+    """The batches of `source`, and an empty one whenever `interval_s` passed without any. `LogEnded` at its end."""
 
-    def __init__(self, source: AsyncIterator[Sequence[Stored]], interval_s: float) -> None:
+    def __init__(self, source: Source[T], interval_s: float) -> None:
         self._source = source
         self._interval_s = interval_s
-        self._next: asyncio.Task[Sequence[Stored]] | None = None
+        self._next: asyncio.Task[Sequence[T]] | None = None
 
-    def __aiter__(self) -> "_Paced":
+    def __aiter__(self) -> "Paced[T]":
         return self
 
-    async def __anext__(self) -> Sequence[Stored]:
+    async def __anext__(self) -> Sequence[T]:
         if self._next is None:
             self._next = asyncio.ensure_future(_next_of(self._source))
         await asyncio.wait({self._next}, timeout=self._interval_s)
@@ -169,9 +177,9 @@ class _Paced:
             await close()
 
 
-async def _next_of(source: AsyncIterator[Sequence[Stored]]) -> Sequence[Stored]:
+async def _next_of(source: Source[T]) -> Sequence[T]:
     try:
-        return await anext(source)
+        return await source.__anext__()
     except StopAsyncIteration:
         raise LogEnded("the log is not followed any more") from None
 

@@ -9,6 +9,7 @@ from adapters.nats.connection import ApiError
 from adapters.nats.output import ATTEMPT_HEADER, OFFSET_HEADER
 from adapters.nats.pulling import Lost, StreamReader, open_again
 from adapters.nats.wire import NoAnswer, NoResponders, WireClient, headers_of
+from handlers.execution_ports import OutputError
 
 WINDOW: Final = 64
 """Messages of up to 64 KiB that are held for a slow reader."""
@@ -30,12 +31,8 @@ class OutputPiece(msgspec.Struct, frozen=True, kw_only=True):
         return self.offset + len(self.text.encode())
 
 
-class OutputUnavailable(Exception):
-    """The broker does not give the output: says why."""
-
-
 class OutputFeed:
-    """Iterate it; each step gives pieces in order, at least one. After `end()` it stops behind the last piece.
+    """Iterate it; each step gives pieces in order, at least one. After `finish()` it stops behind the last piece.
 
     Survives the broker's restarts. Close it (`contextlib.aclosing`) when done. A slow reader holds back only itself.
     """
@@ -57,18 +54,18 @@ class OutputFeed:
         self._ended = ended
         self._is_whole = False
 
-    def end(self) -> None:
+    def finish(self) -> None:
         """All output is in the stream by now."""
         self._ended = True
         self._reader.wake()
 
     async def open(self) -> None:
-        """Done by the first step otherwise. Raises `OutputUnavailable`."""
+        """Done by the first step otherwise. Raises `OutputError`."""
         whole = self._ended
         try:
             await self._reader.open()
         except (ApiError, NoAnswer, NoResponders) as error:
-            raise OutputUnavailable(str(error)) from error
+            raise OutputError(str(error)) from error
         self._is_open, self._is_whole = True, whole
 
     def __aiter__(self) -> Self:
@@ -92,7 +89,7 @@ class OutputFeed:
     async def _measure(self) -> None:
         try:
             await self.open()
-        except OutputUnavailable as error:
+        except OutputError as error:
             await self._again(str(error))
 
     async def _again(self, why: str) -> None:
@@ -100,7 +97,7 @@ class OutputFeed:
         try:
             await open_again(self._reader, why)
         except ApiError as error:
-            raise OutputUnavailable(str(error)) from error
+            raise OutputError(str(error)) from error
         self._is_whole = whole
 
     async def aclose(self) -> None:

@@ -56,6 +56,9 @@ ENDS: Final[Mapping[type[e.ExecutionEvent], ExecutionState]] = {
     e.ExecutionLost: ExecutionState.LOST,
 }
 
+END_NAMES: Final = frozenset(map(str, ENDS.values()))
+"""The last tokens of the subjects of their events: an end is called as the state that it leads to."""
+
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """The n-th thing that an execution asks for: its promise, and how that was settled with which value. `choices`:
@@ -217,6 +220,12 @@ def asked_by(promise_id: str) -> tuple[str, int] | None:
             return execution_id, int(n)
         case _:
             return None
+
+
+def state_of(execution_id: str, state: Executions) -> ExecutionState | None:
+    """None for one that nobody asked for, or that ended too long ago to be remembered."""
+    there = state.open.get(execution_id) or state.ended.get(execution_id)
+    return None if there is None else there.state
 
 
 # --- who may start -------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,13 @@ from adapters.files.vault import FileVault
 from adapters.http.app import create_app
 from adapters.http.readiness import Readiness
 from adapters.http.server import HttpServer, bind
-from adapters.http.services import HttpServices
+from adapters.http.services import ExecutionStanding, HttpServices
 from adapters.nats.broker import EmbeddedBroker
 from adapters.nats.connection import connect
 from adapters.nats.log import JetStreamLog
 from adapters.nats.outcomes import InboxOutcomes
+from adapters.nats.output import BrokerOutput
+from adapters.nats.output_feed import OutputFeed
 from adapters.nats.streams import ensure_streams
 from adapters.reading import PaneLogReader
 from adapters.sql import open_database
@@ -36,11 +39,13 @@ from adapters.system import SystemClock, SystemIds
 from adapters.telemetry import Metrics
 from adapters.tmux.address import Address
 from adapters.tmux.terminals import TmuxTerminals
+from domain.executions.state import state_of
 from domain.messages import Request
 from domain.scoping import container_of
 from handlers.asking import Asker
 from handlers.facts import FactFinder
 from handlers.inbox import FollowUp, Inbox
+from handlers.ledger import Ledger
 from handlers.writer import Writer
 from projections.projector import Projector
 from projections.read_models import ReadModels
@@ -59,6 +64,7 @@ class World:
     broker: EmbeddedBroker
     log: JetStreamLog
     inbox: Inbox
+    output: BrokerOutput
     writing: asyncio.Task[None]
     projecting: asyncio.Task[None]
     services: HttpServices
@@ -150,7 +156,8 @@ async def running_world() -> AsyncIterator[World]:
         projector = Projector(database, log)
         await projector.prepare()
         models = ReadModels(database, projector.progress, log.last_position)
-        tasks = [asyncio.create_task(writer.run()), asyncio.create_task(projector.run())]
+        output = BrokerOutput(tower, NODE)
+        tasks = [asyncio.create_task(part.run()) for part in (writer, projector, output)]
         stack.push_async_callback(_end, tasks)
         services = HttpServices(
             read_models=models,
@@ -167,6 +174,8 @@ async def running_world() -> AsyncIterator[World]:
                 known=lambda _: None,
                 removed=lambda _: False,
             ),
+            outputs=partial(OutputFeed, tower, NODE),
+            execution=lambda execution_id: _standing(execution_id, writer.ledger),
             node=NODE,
             token=TOKEN,
             metrics=metrics.registry,
@@ -174,7 +183,12 @@ async def running_world() -> AsyncIterator[World]:
             container_of=lambda event: container_of(event, writer.ledger.tower),
         )
         server, client = await serve(stack, services)
-        yield World(home, broker, log, inbox, tasks[0], tasks[1], services, client, server.url, stack)
+        yield World(home, broker, log, inbox, output, tasks[0], tasks[1], services, client, server.url, stack)
+
+
+def _standing(execution_id: str, ledger: Ledger) -> ExecutionStanding | None:
+    state = state_of(execution_id, ledger.tower.executions)
+    return None if state is None else ExecutionStanding(state, ledger.position)
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:

@@ -13,9 +13,9 @@ import pytest
 from adapters.nats.broker import EmbeddedBroker
 from adapters.nats.connection import js_api
 from adapters.nats.output import BrokerOutput
-from adapters.nats.output_feed import OutputFeed, OutputPiece, OutputUnavailable
+from adapters.nats.output_feed import OutputFeed, OutputPiece
 from adapters.nats.wire import WireClient
-from handlers.execution_ports import Written, between_executions
+from handlers.execution_ports import OutputError, Written, between_executions
 from tests.integration.conftest import NODE
 from tests.waiting import eventually
 
@@ -210,7 +210,7 @@ class TestReading:
         await eventually(lambda: text(got) == "before after", "what came")
         await output.write("e1", 1, "stdout", " last")
         await output.finish("e1", 1)
-        feed.end()
+        feed.finish()
         await following
         assert text(got) == "before after last"
         assert text(await kept(tower_nats, "e1", after=got[0].sequence)) == " after last"
@@ -235,11 +235,11 @@ class TestReading:
         os.kill(broker.pid, signal.SIGKILL)
         await output.write("e1", 1, "stdout", "two")
         await output.finish("e1", 1)
-        feed.end()
+        feed.finish()
         await following
         assert text(got) == "one two"
 
     async def test_a_stream_that_is_not_there_is_told(self, tower_nats: WireClient) -> None:
         await js_api(tower_nats, f"STREAM.DELETE.{STREAM}")
-        with pytest.raises(OutputUnavailable, match="stream not found"):
+        with pytest.raises(OutputError, match="stream not found"):
             await kept(tower_nats, "e1")

@@ -9,9 +9,10 @@ from nats.aio.msg import Msg
 from adapters.nats import server_config
 from adapters.nats.broker import EmbeddedBroker
 from adapters.nats.connection import js_api
-from adapters.nats.output_feed import OutputFeed, OutputUnavailable
+from adapters.nats.output_feed import OutputFeed
 from adapters.nats.server_config import container_user
 from adapters.nats.wire import NoAnswer, NoResponders, WireClient
+from handlers.execution_ports import OutputError
 from tests.integration.conftest import NODE, Connected
 
 CONTAINER = "a" * 64
@@ -153,7 +154,7 @@ async def test_the_operator_alone_reads_what_executions_print(
             return [piece.text async for pieces in feed for piece in pieces]
 
     assert await read_by(server_config.OPERATOR_USER) == ["printed"]
-    with pytest.raises(OutputUnavailable):
+    with pytest.raises(OutputError):
         await read_by(server_config.OBSERVER_USER)
     operator = await permissions_of(server_config.OPERATOR_USER, broker, connected, tower_nats)
     for request in ("DELETE", "PURGE", "UPDATE", "MSG.DELETE"):
