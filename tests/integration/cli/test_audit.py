@@ -15,8 +15,8 @@ from handlers.ports import Entry
 from tests.integration.cli.conftest import Desk, Terminal
 
 EVENTS = 20_000
-AT_LEAST_PER_S = 10_000
-"""100,000 events in under 10 s."""
+AT_LEAST_PER_S = 2_000
+"""Of a busy machine; `make bench` measures it."""
 
 
 def chained(payloads: Sequence[bytes], chain: bytes = GENESIS) -> list[Entry]:
