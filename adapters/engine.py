@@ -16,6 +16,7 @@ from adapters.containers.addresses import Servers
 from adapters.containers.engine import CliEngine
 from adapters.containers.pane_logs import make_log_folder
 from adapters.crashing import armed
+from adapters.executions import Executions
 from adapters.files.launching import FIRST_READ_S, LaunchFiles
 from adapters.files.pane_logs import FilePaneLogs
 from adapters.files.snapshots import FileSnapshots
@@ -38,6 +39,8 @@ from domain.executions.state import state_of
 from domain.layouts.commands import PaneSweep
 from domain.layouts.state import PaneState
 from handlers.asking import Asker
+from handlers.effects import sweeping
+from handlers.effects.dues import Dues
 from handlers.effects.follow_ups import FollowUps
 from handlers.effects.housekeeping import Housekeeping
 from handlers.effects.pane_places import BENCH_LOGS, PanePlaces
@@ -171,18 +174,19 @@ class Engine:
                 launch_settle_s=settings.launch_settle,
             )
         )
+        self._clock, self._metrics = clock, metrics
         self._watching = Watching(terminals=terminals, follow_ups=follow_ups, clock=clock)
-        self._scanning = armed(
-            Scanning(
-                engine=armed(containers_of(settings, self.container)),
-                terminals=terminals,
-                follow_ups=follow_ups,
-                instance=self.instance,
-                state=lambda: self.writer.ledger.tower,
-            )
-        )
+        self._make_scanning(settings, terminals)
         self._restarting = Restarting(follow_ups=follow_ups, clock=clock)
-        self._effects = (self.spawning, self._watching, self._restarting, self._scanning)
+        self._make_executions(settings, connections, texts)
+        self._effects = (
+            self.spawning,
+            self._watching,
+            self._restarting,
+            self._scanning,
+            self.executions.executing,
+            self.executions.deadlines,
+        )
         outcomes = armed(InboxOutcomes(connections.answers, node))
         self.writer = armed(
             Writer(
@@ -206,10 +210,32 @@ class Engine:
                 meters=(metrics,),
             )
         )
-        self._clock, self._metrics = clock, metrics
         self._make_recovery(terminals)
         self._make_doors(connections, node, outcomes)
         self._make_sweeping(settings, texts, ids)
+
+    def _make_scanning(self, settings: Settings, terminals: TmuxTerminals) -> None:
+        self._scanning = armed(
+            Scanning(
+                engine=armed(containers_of(settings, self.container)),
+                terminals=terminals,
+                follow_ups=self._follow_ups,
+                instance=self.instance,
+                state=lambda: self.writer.ledger.tower,
+            )
+        )
+
+    def _make_executions(self, settings: Settings, connections: Connections, texts: FileTexts) -> None:
+        self._timers = armed(BrokerTimers(connections.tower, settings.node))
+        self.executions = Executions(
+            settings,
+            connections.tower,
+            follow_ups=self._follow_ups,
+            clock=self._clock,
+            texts=texts,
+            timers=self._timers,
+            state=lambda: self.writer.ledger.tower,
+        )
 
     def _make_recovery(self, terminals: TmuxTerminals) -> None:
         self._recovery = armed(
@@ -228,10 +254,13 @@ class Engine:
         self._sweeping = Sweeping(
             timers=self._timers, inbox=self.inbox, ids=ids, clock=self._clock, housekeeping=housekeeping
         )
+        takers = {sweeping.NAME: self._sweeping.take, **self.executions.deadlines.takers}
+        self._dues = Dues(timers=self._timers, takers=takers)
 
     def _make_doors(self, connections: Connections, node: str, outcomes: Outcomes) -> None:
         """What connects the parts to the broker and to the metrics."""
-        self._timers = armed(BrokerTimers(connections.tower, node))
+        self._metrics.follow_effect("executing", lambda: self.executions.executing.under_way)
+        self._metrics.follow_effect("deadlines", lambda: self.executions.deadlines.waiting)
         self._metrics.follow_effect("spawning", lambda: self.spawning.jobs_open)
         self._metrics.follow_effect("scanning", lambda: self._scanning.scans_open)
         self._metrics.follow_effect("restarting", lambda: self._restarting.waiting)
@@ -255,6 +284,7 @@ class Engine:
     async def start(self, parts: Parts) -> None:
         """Files, state in memory, claim, containers, recovery, effects."""
         await self.launching.look(FIRST_READ_S)
+        await self.executions.prepare()
         await asyncio.to_thread(make_log_folder, bench_of(self._settings))
         await self.writer.recover()
         await self.writer.claim(os.getpid(), socket.gethostname())
@@ -265,7 +295,9 @@ class Engine:
         self._metrics.holds(self.writer.ledger.tower, self.writer.ledger.position)
         for effect in self._effects:
             effect.start(self.writer.ledger.tower)
-        for part in (*self._effects, self._sweeping):
+        self.executions.run(parts.own)
+        parts.own(self._sweeping.schedule(), "sweeping")
+        for part in (*self._effects, self._dues):
             parts.own(part.run(), type(part).__name__.lower())
         if unreachable:
             parts.own(self._recovery.retry(unreachable), "recovery")
@@ -278,12 +310,12 @@ class Engine:
         parts.own(self._measure_broker(), "measure")
 
     async def stop(self) -> None:
-        """Stop taking commands, decide what was taken, let stages end, write the last snapshot."""
+        """Stop taking commands, decide what was taken, let stages and executions end, write the last snapshot."""
         await self._request_door.close()
         await self._durable_door.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STAGES_END_S):
-                await self.spawning.idle()
+                await asyncio.gather(self.spawning.idle(), self.executions.executing.idle())
                 # Answered after everything that was taken before it.
                 await self._follow_ups.ask(self.instance, "last", PaneSweep())
         await self._ping_door.close()

@@ -7,12 +7,13 @@
 import difflib
 import os
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, cast
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -81,6 +82,24 @@ def _default_tmux_socket(data: dict[str, Any]) -> Path:
     return data["home"] / "tmux.sock"
 
 
+def _default_work_dir(data: dict[str, Any]) -> Path:
+    return data["home"] / "work"
+
+
+class CapabilitySettings(BaseModel):
+    """What code in sessions that no bundle made may ask of the tower: paths, hosts (`*.example.com`, `host:port`),
+    commands (`git status`, with any further arguments)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    input: bool = True
+    emit: bool = True
+    read_file: tuple[str, ...] = ()
+    write_file: tuple[str, ...] = ()
+    fetch: tuple[str, ...] = ()
+    run: tuple[str, ...] = ()
+
+
 class Settings(BaseSettings):
     """Descriptions say what is expected; they appear in error messages and in `agenttower doctor`."""
 
@@ -141,6 +160,18 @@ class Settings(BaseSettings):
     )
     container_filter: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)] = Field(
         default=(), description="--filter values of the container program, a list or text with commas (label=bench)"
+    )
+    worker_python: str = Field(
+        default=sys.executable,
+        min_length=1,
+        description="a Python of 3.11 or newer that runs executions, such as a venv's",
+    )
+    work_dir: FolderPath = Field(
+        default_factory=_default_work_dir, description="a folder in which executions run", validate_default=True
+    )
+    capabilities: CapabilitySettings = Field(
+        default=CapabilitySettings(),
+        description="what code may ask of the tower: input, emit (true or false), read_file, write_file, fetch, run",
     )
     log_format: Literal["auto", "console", "json"] = Field(
         default="auto", description="auto (console on a terminal, else json), console or json"

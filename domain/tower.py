@@ -104,6 +104,7 @@ def decide(command: Command[Request], state: Tower) -> tuple[Event, ...]:
             | xc.ExecutionReport()
             | xc.ExecutionRecordRetryDue()
             | xc.CapabilityRecordDenied()
+            | xc.SessionRecordEmitted()
         ):
             told = cast(xc.Reported, command.request)
             return executions_reports.report(told, command.facts, state.executions)

@@ -22,6 +22,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     code: str
     timeout_s: float | None = None
+    transaction: str = "commit_always"
 
 
 class State(StrEnum):
@@ -79,18 +80,19 @@ AnswerStatus = Literal["ok", "eof", "timeout", "cancelled", "denied", "failed"]
 
 
 class Saved(msgspec.Struct, frozen=True, kw_only=True):
-    """A namespace in a file. `unsaved`: name -> why it could not be saved."""
+    """A namespace in a file. `skipped`: (name, why it could not be saved)."""
 
     names: tuple[str, ...]
-    unsaved: Mapping[str, str] = {}
-    namespace_size: int = 0
+    skipped: tuple[tuple[str, str], ...] = ()
     function_count: int = 0
     class_count: int = 0
-    checkpoint_size: int = 0
 
 
 class Restored(msgspec.Struct, frozen=True, kw_only=True):
+    """`skipped` as in `Saved`: what could not be loaded here."""
+
     names: tuple[str, ...]
+    skipped: tuple[tuple[str, str], ...] = ()
 
 
 class NamesError(Exception):
@@ -124,11 +126,12 @@ class WorkerSession(Protocol):
         """Nothing when whoever asked has gone."""
         ...
 
-    async def checkpoint(self, path: str) -> Saved:
-        """Save the names into a file. Between executions. Raises `NamesError`."""
+    async def checkpoint(self, path: str, *, verify: bool = False) -> Saved:
+        """Save the names into a file; `verify` loads each in another process. Between executions. Raises
+        `NamesError`."""
         ...
 
-    async def restore(self, path: str, *, clear_existing: bool = False) -> Restored:
+    async def restore(self, path: str, *, strategy: str, clear_existing: bool) -> Restored:
         """Merge the names of a file. Between executions. Raises `NamesError`."""
         ...
 
@@ -138,8 +141,9 @@ class Workers(Protocol):
         """Of an opened session; the same object each time."""
         ...
 
-    def open(self, session_id: str, listener: SessionListener) -> None:
-        """Have a worker got ready for the session, if it is not open yet."""
+    async def open(self, session_id: str, listener: SessionListener, *, throwaway: bool) -> None:
+        """Have a worker for the session. Throw-away ones wait, in order, for one of a limited number. Never fails: a
+        worker that cannot be started is the end of what is executed."""
         ...
 
     async def close(self, session_id: str) -> None:
@@ -186,6 +190,10 @@ class OutputLog(Protocol):
 class Blobs(Protocol):
     """Content by digest (blake2b-256, hex), in files. All raise `OSError`."""
 
+    async def scratch(self, name: str) -> str:
+        """The path of a file to be written by somebody else and to be taken in then. `prune` deletes what was not."""
+        ...
+
     async def put(self, data: bytes) -> str:
         """Its digest."""
         ...
@@ -213,12 +221,16 @@ class Blobs(Protocol):
 
 
 class Fetched(msgspec.Struct, frozen=True, kw_only=True):
+    """An HTTP answer."""
+
     status: int
     headers: Mapping[str, str]
     text: str
 
 
 class Ran(msgspec.Struct, frozen=True, kw_only=True):
+    """The end of a command; a negative `exit_code` is the signal that ended it."""
+
     exit_code: int
     stdout: str
     stderr: str
@@ -228,22 +240,30 @@ class MachineError(Exception):
     """It could not be done: says why."""
 
 
+class NotAllowed(MachineError):
+    """What was asked for led to something that is not allowed: says what."""
+
+
+Allowed = Callable[[str], bool]
+"""Of a real path, links followed, or of a host with its port."""
+
+
 class Machine(Protocol):
-    """Files, HTTP and commands of the tower's machine, on behalf of code that may have them. All raise
-    `MachineError`; what is larger than a limit is refused, never cut."""
+    """Files, HTTP and commands of the tower's machine, for code that may have them. All raise `MachineError`; what is
+    larger than a limit is refused, never cut."""
 
-    async def resolve(self, path: str, working_dir: str) -> str:
-        """The real path, links followed: what is compared with the allowed ones."""
+    async def read_file(self, path: str, allowed: Allowed) -> str: ...
+
+    async def write_file(self, path: str, text: str, allowed: Allowed) -> None:
+        """A new file, or a new content of an old one, in a folder that is there."""
         ...
-
-    async def read_file(self, path: str) -> str: ...
-
-    async def write_file(self, path: str, text: str) -> None: ...
 
     async def fetch(
-        self, url: str, method: str, headers: Mapping[str, str], body: str | None, allowed: Callable[[str], bool]
+        self, url: str, method: str, headers: Mapping[str, str], body: str | None, allowed: Allowed
     ) -> Fetched:
-        """`allowed` is asked for the host of every redirect too."""
+        """`allowed` is asked for every redirect too, with `host:port`."""
         ...
 
-    async def run(self, argv: Sequence[str], working_dir: str, timeout_s: float) -> Ran: ...
+    async def run(self, argv: Sequence[str]) -> Ran:
+        """Cancelling ends the command and all that it started in its group."""
+        ...

@@ -45,6 +45,8 @@ class Callbacks(msgspec.Struct, frozen=True, kw_only=True):
 
     on_output: Callable[[Chunk], Awaitable[None]]
     on_asked: Callable[[Asked], Awaitable[None]]
+    starts_with: Callable[[], str | None] = lambda: None
+    """The file whose names a new worker gets; None: of the last checkpoint here."""
 
 
 class Session:
@@ -179,9 +181,10 @@ class Session:
         if self._crash_loop():
             raise WorkerFailed(f"its worker died {RESTARTS + 1} times within {RESTARTS_WITHIN_S:g} s")
         worker = await self._workers.take(self._settings, self, self._conduct, throwaway=self._throwaway)
-        if self._checkpoint is not None:
+        names = self._callbacks.starts_with() or self._checkpoint
+        if names is not None:
             try:
-                restored = await worker.restore(str(self._checkpoint))
+                restored = await worker.restore(str(names))
                 _log.info("names restored after the worker's end", names=len(restored["names"]))
             except WorkerFailed as error:
                 _log.warning("the last checkpoint could not be restored", error=str(error))
@@ -198,11 +201,15 @@ class Session:
     async def checkpoint(self, path: Path, *, verify: bool = False) -> Frame:
         """Save the names; the next worker starts with them. With `verify`, only what a fresh process can load counts
         as saved. Raises `WorkerFailed`. Not while an execution runs."""
+        saved = await self.save(path, verify=verify)
+        self._checkpoint = path
+        return saved
+
+    async def save(self, path: Path, *, verify: bool = False) -> Frame:
+        """As `checkpoint`, for somebody else: the next worker does not start with them by itself."""
         async with self._names:
             worker = await self._living()
-            saved = await (verified(worker, path, self._workers) if verify else worker.checkpoint(str(path)))
-            self._checkpoint = path
-            return saved
+            return await (verified(worker, path, self._workers) if verify else worker.checkpoint(str(path)))
 
     async def restore(self, path: Path, *, strategy: str = "overwrite", clear_existing: bool = False) -> Frame:
         async with self._names:

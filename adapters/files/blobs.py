@@ -22,6 +22,10 @@ class FileBlobs:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    async def scratch(self, name: str) -> str:
+        await asyncio.to_thread(self._folder.mkdir, mode=0o700, parents=True, exist_ok=True)
+        return str(self._folder / f".{name}")
+
     async def put(self, data: bytes) -> str:
         return await asyncio.to_thread(self._put, data)
 

@@ -193,6 +193,15 @@ class SessionRecordRestored(Request, frozen=True):
     skipped: tuple[SkippedName, ...] = ()
 
 
+class SessionRecordEmitted(Request, frozen=True):
+    """What code of the tower's `emit` said."""
+
+    session_id: str
+    execution_id: str
+    name: str
+    data: Any = None
+
+
 class SessionRecordWorkFailed(Request, frozen=True):
     session_id: str
     work_id: str
@@ -207,5 +216,6 @@ Ended = (
     | ExecutionRecordTimedOut
     | ExecutionRecordLost
 )
-Reported = ExecutionRecordStarted | Ended | ExecutionRecordRetryDue | CapabilityRecordDenied
+Reported = ExecutionRecordStarted | Ended | ExecutionRecordRetryDue | CapabilityRecordDenied | SessionRecordEmitted
 ReportedOfSession = SessionRecordCheckpointed | SessionRecordRestored | SessionRecordWorkFailed
+"""How a checkpoint or a restore went."""

@@ -230,6 +230,14 @@ class SessionWorkFailed(NamespaceEvent, frozen=True, kw_only=True):
     reason: str
 
 
+class SessionEmitted(NamespaceEvent, frozen=True, kw_only=True):
+    """Code in the session had something to tell whoever listens."""
+
+    execution_id: str
+    name: str
+    data: Any = None
+
+
 class SessionForked(NamespaceEvent, frozen=True, kw_only=True):
     """A new session whose first worker starts with the names of a checkpoint of another."""
 

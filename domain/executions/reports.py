@@ -29,6 +29,8 @@ def report(request: c.Reported, facts: Facts, state: Executions) -> tuple[Event,
             return _resume(request, facts, execution)
         case c.CapabilityRecordDenied():
             return (e.CapabilityDenied(**of(execution), capability=request.capability, reason=request.reason),)
+        case c.SessionRecordEmitted():
+            return (e.SessionEmitted(**of(execution), name=request.name, data=request.data),)
         case _:
             if execution.state is not ExecutionState.RUNNING or request.attempt != execution.attempt:
                 return ()

@@ -1,7 +1,7 @@
 """Sending back what happened: commands with deterministic ids, so that a repetition after a crash is recognised."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 from uuid import NAMESPACE_URL, uuid5
 
@@ -15,9 +15,9 @@ from handlers.inbox import FollowUp, Inbox
 _NAMESPACE: Final = uuid5(NAMESPACE_URL, "agenttower:follow-up")
 
 CAUSES: Final = 10_000
-"""Panes and scans whose latest event is remembered, the ones that changed last."""
+"""Panes, scans, executions whose latest event is remembered, the ones that changed last."""
 
-CAUSING: Final = frozenset({"pane", "container"})
+CAUSING: Final = frozenset({"pane", "container", "execution", "session", "promise"})
 """Kinds of aggregates whose events make effects send commands."""
 
 
@@ -28,7 +28,7 @@ def follow_up_id(subject_id: str, step: str) -> str:
 
 class FollowUps:
     """An observer of the writer: a stage is done because of its pane's latest event, a scan because of its
-    request, and the command says so."""
+    request, an attempt because of its start, and the command says so."""
 
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
@@ -45,11 +45,20 @@ class FollowUps:
             del self._causes[next(iter(self._causes))]
 
     def send(
-        self, subject_id: str, step: str, request: Request, *, spontaneous: bool = False, origin: str = TOWER
+        self,
+        subject_id: str,
+        step: str,
+        request: Request,
+        *,
+        spontaneous: bool = False,
+        origin: str = TOWER,
+        on_outcome: Callable[[bytes], None] | None = None,
     ) -> None:
-        """Send and go on. `spontaneous`: it happened by itself (a death), no event caused it."""
+        """Send and go on. `spontaneous`: it happened by itself (a death), no event caused it. `on_outcome` is called
+        with the encoded outcome, from the writer's task."""
         because_of = None if spontaneous else subject_id
-        self._inbox.submit(self._made(follow_up_id(subject_id, step), request, because_of, origin=origin))
+        made = self._made(follow_up_id(subject_id, step), request, because_of, origin=origin, on_outcome=on_outcome)
+        self._inbox.submit(made)
 
     async def ask(
         self, subject_id: str, step: str, request: Request, *, because_of: str | None = None
@@ -61,11 +70,18 @@ class FollowUps:
             if not outcome.done():
                 outcome.set_result(encoded)
 
-        made = self._made(follow_up_id(subject_id, step), request, because_of)
-        self._inbox.submit(msgspec.structs.replace(made, on_outcome=answered))
+        self._inbox.submit(self._made(follow_up_id(subject_id, step), request, because_of, on_outcome=answered))
         return msgspec.json.decode(await outcome)
 
-    def _made(self, command_id: str, request: Request, because_of: str | None, *, origin: str = TOWER) -> FollowUp:
+    def _made(
+        self,
+        command_id: str,
+        request: Request,
+        because_of: str | None,
+        *,
+        origin: str = TOWER,
+        on_outcome: Callable[[bytes], None] | None = None,
+    ) -> FollowUp:
         none = (None, None, None)
         event_id, correlation_id, traceparent = none if because_of is None else self._causes.get(because_of, none)
         return FollowUp(
@@ -75,4 +91,5 @@ class FollowUps:
             causation_id=event_id,
             correlation_id=correlation_id,
             traceparent=traceparent,
+            on_outcome=on_outcome,
         )

@@ -30,7 +30,7 @@ class Housekeeping:
 
     async def tidy(self) -> None:
         state, now = self._state(), self._clock.now()
-        wanted = frozenset(send.digest for send in state.sends.open.values())
+        wanted = frozenset(send.digest for send in state.sends.open.values()) | state.executions.texts
         panes = state.layouts.panes
 
         def removed(pane_id: str) -> bool:

@@ -10,7 +10,7 @@ import structlog
 from domain.layouts.commands import PaneSweep
 from handlers.effects.housekeeping import Housekeeping
 from handlers.inbox import FollowUp, Inbox
-from handlers.ports import Clock, Ids, TimerError, Timers
+from handlers.ports import Clock, Due, Ids, TimerError, Timers
 
 INTERVAL_S: Final = 60
 NAME: Final = "sweep"
@@ -29,15 +29,12 @@ class Sweeping:
         self._clock = clock
         self._housekeeping = housekeeping
 
-    async def run(self) -> None:
-        """Schedule the sweep (again) and send one command a tick, until cancelled."""
-        await self._schedule()
-        async for due in self._timers.due():
-            if due.name == NAME:
-                self._inbox.submit(FollowUp(id=self._ids.uuid7(), request=PaneSweep()))
-                await self._housekeeping.tidy()
+    async def take(self, _due: Due) -> None:
+        """At each tick: one command."""
+        self._inbox.submit(FollowUp(id=self._ids.uuid7(), request=PaneSweep()))
+        await self._housekeeping.tidy()
 
-    async def _schedule(self) -> None:
+    async def schedule(self) -> None:
         while True:
             try:
                 return await self._timers.every(NAME, INTERVAL_S, b"{}")

@@ -234,6 +234,7 @@ EXAMPLES: Final[tuple[Event, ...]] = (
         skipped=(x.SkippedName(name="lock", reason="it cannot be saved"),),
     ),
     x.SessionWorkFailed(session_id=SESSION, work_id=SCAN, work="restore", code="worker_died", reason="signal 9"),
+    x.SessionEmitted(**CELL, name="progress", data={"done": 3, "of": 7}),
     x.SessionForked(session_id="what-if", from_session_id=SESSION, digest=DIGEST),
     CommandRejected(
         command_id=COMMAND,

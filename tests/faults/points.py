@@ -12,21 +12,26 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from adapters.nats.doors import DurableDoor, PingDoor, RequestDoor
-from handlers import ports, snapshots
+from handlers import execution_ports, ports, snapshots
 from handlers.effects.follow_ups import FollowUps
 from handlers.effects.scanning import Scanning
 from handlers.effects.spawning import Spawning
 from handlers.recovery import Recovery
 from handlers.writer import Writer
 
-MAKERS = ("__init__", "_make_recovery", "_make_sweeping", "_make_doors")
+MAKERS = ("__init__", "_make_scanning", "_make_executions", "_make_recovery", "_make_sweeping", "_make_doors")
 """Functions in which attributes get their parts."""
 
 ROOT = Path(__file__).parents[2]
 FILES = (*sorted((ROOT / "handlers").rglob("*.py")), ROOT / "adapters" / "engine.py")
 
 PORTS: dict[str, type] = {
-    **{name: kind for name, kind in vars(ports).items() if getattr(kind, "_is_protocol", False)},
+    **{
+        name: kind
+        for module in (ports, execution_ports)
+        for name, kind in vars(module).items()
+        if getattr(kind, "_is_protocol", False)
+    },
     "SnapshotStore": snapshots.SnapshotStore,
 }
 PARTS: dict[str, type] = {
@@ -95,8 +100,8 @@ def _kind(receiver: ast.expr, names: dict[str, str], attributes: dict[str, str])
             return names.get(name)
         case ast.Attribute(value=ast.Name(id="self"), attr=name):
             return attributes.get(name)
-        case ast.Call(func=ast.Attribute(value=of, attr="of")) if _kind(of, names, attributes) == "Terminals":
-            return "Terminal"
+        case ast.Call(func=ast.Attribute(value=of, attr="of")):
+            return {"Terminals": "Terminal", "Workers": "WorkerSession"}.get(_kind(of, names, attributes) or "")
         case _:
             return None
 

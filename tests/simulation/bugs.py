@@ -24,6 +24,7 @@ from handlers.facts import FactFinder
 from handlers.inbox import Asked, FollowUp
 from handlers.ports import (
     ContainersUnreachable,
+    Due,
     Entry,
     PaneToCreate,
     SeenPane,
@@ -171,12 +172,18 @@ class _RecreatesOnly(Restarting):
 class _ScheduleFailed(Sweeping):
     """timers: takes a schedule without an answer for one that is not there, and does without."""
 
-    async def run(self) -> None:
+    refused = False
+
+    async def schedule(self) -> None:
         try:
             await self._timers.every("sweep", 60, b"{}")
         except TimerError:
-            return
-        await super().run()
+            self.refused = True
+
+    async def take(self, due: Due) -> None:
+        if self.refused:
+            await asyncio.Event().wait()
+        await super().take(due)
 
 
 class _KeepFailed(FactFinder):

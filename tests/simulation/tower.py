@@ -10,6 +10,8 @@ import msgspec
 from domain.envelope import Recorded
 from domain.layouts.commands import PaneSweep
 from domain.tower import Tower as State
+from handlers.effects import sweeping
+from handlers.effects.dues import Dues
 from handlers.effects.follow_ups import FollowUps
 from handlers.effects.housekeeping import Housekeeping
 from handlers.effects.pane_places import PanePlaces
@@ -140,6 +142,7 @@ class Tower:
         housekeeping = Housekeeping(texts=texts, logs=NoPaneLogs(), clock=clock, state=lambda: self.writer.ledger.tower)
         timers = SimulatedTimers(world.board, wire)
         self._sweeping = kit.sweeping(timers=timers, inbox=inbox, ids=ids, clock=clock, housekeeping=housekeeping)
+        self._dues = Dues(timers=timers, takers={sweeping.NAME: self._sweeping.take})
         self._door = kit.door(world.queue, wire, inbox)
         self.projector = kit.projector(SimulatedDatabase(world.shelf, wire), self._log) if world.shelf else None
 
@@ -169,8 +172,9 @@ class Tower:
         self._watching.start(self.writer.ledger.tower)
         self._restarting.start(self.writer.ledger.tower)
         self._scanning.start(self.writer.ledger.tower)
-        effects = (self.spawning, self._watching, self._restarting, self._scanning, self._sweeping)
+        effects = (self.spawning, self._watching, self._restarting, self._scanning, self._dues)
         parts += [group.create_task(part.run()) for part in effects]
+        parts.append(group.create_task(self._sweeping.schedule()))
         if self.projector is not None:
             parts.append(group.create_task(self.projector.run()))
         if unreachable:

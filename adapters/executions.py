@@ -1,0 +1,97 @@
+"""The parts that run executions, put together: workers, output, blobs, and the effects over them."""
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from adapters.crashing import armed
+from adapters.executing.machine import LocalMachine
+from adapters.executing.process import WorkerSettings
+from adapters.executing.workers import SessionWorkers
+from adapters.files.blobs import FileBlobs
+from adapters.nats.output import BrokerOutput
+from adapters.nats.wire import WireClient
+from adapters.settings import ENV_PREFIX, Settings
+from domain.tower import Tower
+from handlers.effects.capabilities import Capabilities, Policy
+from handlers.effects.deadlines import Deadlines
+from handlers.effects.executing import Executing
+from handlers.effects.follow_ups import FollowUps
+from handlers.effects.inputs import Inputs
+from handlers.effects.namespaces import Namespaces
+from handlers.ports import Clock, Texts, Timers
+
+HIDDEN: Final = (ENV_PREFIX,)
+"""Beginnings of variables that code in a worker does not see: the tower's own, credentials among them."""
+
+
+class Executions:
+    """`executing` and `deadlines` are observers of the writer. `prepare` before `workers.run`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        connection: WireClient,
+        *,
+        follow_ups: FollowUps,
+        clock: Clock,
+        texts: Texts,
+        timers: Timers,
+        state: Callable[[], Tower],
+    ) -> None:
+        self._folder = settings.work_dir
+        environment, policy = worker_env(os.environ), policy_of(settings)
+        worker = WorkerSettings(working_dir=str(settings.work_dir), python=settings.worker_python, env=environment)
+        self.workers = SessionWorkers(lambda _session_id: worker)
+        self.output = BrokerOutput(connection, settings.node)
+        self.blobs = blobs_of(settings.home, settings.node)
+        workers, output, blobs = armed(self.workers), armed(self.output), armed(self.blobs)
+        self.executing = armed(
+            Executing(
+                workers=workers,
+                output=output,
+                blobs=blobs,
+                follow_ups=follow_ups,
+                clock=clock,
+                capabilities=Capabilities(
+                    machine=armed(LocalMachine(working_dir=settings.work_dir, env=environment)),
+                    follow_ups=follow_ups,
+                    policy=lambda _session_id: policy,
+                ),
+                inputs=Inputs(follow_ups=follow_ups, texts=texts, state=state),
+                namespaces=Namespaces(blobs=blobs),
+            )
+        )
+        self.deadlines = Deadlines(timers=timers, follow_ups=follow_ups, clock=clock)
+
+    async def prepare(self) -> None:
+        """Raises `OSError`."""
+        await asyncio.to_thread(self._folder.mkdir, parents=True, exist_ok=True)
+
+    def run(self, own: Callable[[Coroutine[Any, Any, None], str], object]) -> None:
+        own(self.workers.run(), "workers")
+        own(self.output.run(), "output")
+
+
+def blobs_of(home: Path, node: str) -> FileBlobs:
+    return FileBlobs(home / "nodes" / node / "blobs")
+
+
+def policy_of(settings: Settings) -> Policy:
+    """Of sessions that no bundle made; folders by their real paths."""
+    given = settings.capabilities
+    return Policy(
+        input=given.input,
+        emit=given.emit,
+        read_file=tuple(os.path.realpath(path) for path in given.read_file),
+        write_file=tuple(os.path.realpath(path) for path in given.write_file),
+        fetch=given.fetch,
+        run=given.run,
+    )
+
+
+def worker_env(environment: Mapping[str, str]) -> dict[str, str]:
+    """What code in a worker has for an environment."""
+    return {name: value for name, value in environment.items() if not name.startswith(HIDDEN)}

@@ -1,0 +1,128 @@
+"""What an attempt's outcome is in the log: within the limits of one event, and of what JSON can hold."""
+
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET
+
+from domain.executions import commands as ec
+from domain.executions.events import ExecutionError
+from domain.promises import VALUE_BYTES
+from handlers.execution_ports import Failure, Outcome, State
+
+REPR_CHARACTERS: Final = 64 * 1024
+MESSAGE_CHARACTERS: Final = 8 * 1024
+TRACEBACK_CHARACTERS: Final = 32 * 1024
+NOTES: Final = 20
+NOTE_CHARACTERS: Final = 1_000
+NAMES: Final = 50
+"""Of the calls that block, in one event."""
+
+CUT: Final = "…"
+
+
+def report(outcome: Outcome, attempt: int, output_position: int) -> ec.Ended:
+    """The command that tells it. A value goes by `large_value` first; it is left out here when JSON cannot hold it."""
+    match outcome.state:
+        case State.COMPLETED:
+            shown = shortened(outcome.repr or "", REPR_CHARACTERS)
+            return ec.ExecutionRecordCompleted(
+                execution_id=outcome.execution_id,
+                attempt=attempt,
+                execution_time=outcome.execution_time,
+                output_position=output_position,
+                repr=None if outcome.repr is None else shown,
+                value=outcome.value,
+                mode=outcome.mode,
+                truncated=outcome.truncated or len(shown) < len(outcome.repr or ""),
+                children=outcome.children,
+                blocking=blocking(outcome),
+            )
+        case State.FAILED:
+            return ec.ExecutionRecordFailed(
+                execution_id=outcome.execution_id,
+                attempt=attempt,
+                execution_time=outcome.execution_time,
+                output_position=output_position,
+                error=error_of(outcome.error or Failure(exception_type="Exception", message="")),
+                mode=outcome.mode,
+                children=outcome.children,
+                blocking=blocking(outcome),
+            )
+        case State.CANCELLED:
+            return ec.ExecutionRecordCancelled(
+                execution_id=outcome.execution_id,
+                attempt=attempt,
+                execution_time=outcome.execution_time,
+                output_position=output_position,
+                worker_restarted=outcome.worker_restarted,
+            )
+        case State.TIMED_OUT:
+            return ec.ExecutionRecordTimedOut(
+                execution_id=outcome.execution_id,
+                attempt=attempt,
+                execution_time=outcome.execution_time,
+                output_position=output_position,
+                worker_restarted=outcome.worker_restarted,
+                error=None if outcome.error is None else error_of(outcome.error),
+            )
+
+
+def encoded(value: Any) -> bytes | None:
+    """The value as JSON; None for what a reader of JSON would not get back (lone surrogates, huge integers)."""
+    try:
+        return msgspec.json.encode(value)
+    except (UnicodeEncodeError, OverflowError, RecursionError):
+        return None
+
+
+def with_value(ended: ec.ExecutionRecordCompleted, value: bytes | None, digest: str | None) -> ec.Ended:
+    """`value` as JSON where it stands in the event, or has its own file under `digest`."""
+    if value is None:
+        return msgspec.structs.replace(ended, value=UNSET)
+    if len(value) <= VALUE_BYTES:
+        return ended
+    if digest is None:
+        return msgspec.structs.replace(ended, value=UNSET, truncated=True)
+    return msgspec.structs.replace(ended, value=UNSET, value_digest=digest, value_bytes=len(value))
+
+
+def error_of(failure: Failure) -> ExecutionError:
+    return ExecutionError(
+        exception_type=shortened(failure.exception_type, NOTE_CHARACTERS),
+        message=shortened(failure.message, MESSAGE_CHARACTERS),
+        code=failure.code,
+        traceback=shortened_within(failure.traceback, TRACEBACK_CHARACTERS),
+        notes=tuple(shortened(note, NOTE_CHARACTERS) for note in failure.notes[:NOTES]),
+        exit_code=failure.exit_code,
+        signal=failure.signal,
+        last_memory_bytes=failure.last_memory_bytes,
+    )
+
+
+def blocking(outcome: Outcome) -> tuple[str, ...]:
+    return tuple(shortened(name, NOTE_CHARACTERS) for name in outcome.blocking[:NAMES])
+
+
+def shortened(text: str, characters: int) -> str:
+    """Its beginning, as text that UTF-8 can hold."""
+    text = encodable(text)
+    return text if len(text) <= characters else text[: characters - len(CUT)] + CUT
+
+
+def shortened_within(text: str, characters: int) -> str:
+    """Its beginning and its end: of a traceback, where it came from and what was raised."""
+    text = encodable(text)
+    if len(text) <= characters:
+        return text
+    half = (characters - len(CUT)) // 2
+    return f"{text[:half]}\n{CUT}\n{text[-half:]}"
+
+
+def encodable(text: str) -> str:
+    """Lone surrogates as their escapes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace").decode()
+    return text
