@@ -51,6 +51,11 @@ def _compile(tree: ast.Module | ast.Expression, filename: str, how: str) -> Code
     return compile(tree, filename, how, flags=flags, dont_inherit=True)
 
 
+def forget_source(number: int) -> None:
+    """Of a cell that defined nothing: no traceback will show it again."""
+    linecache.cache.pop(f"{PREFIX}{number}>", None)
+
+
 def run_sync(cell: Cell, names: dict[str, Any]) -> Any:
     """The value of the last expression, None without one."""
     if cell.body is not None:

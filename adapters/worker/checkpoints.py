@@ -47,13 +47,16 @@ class Definitions:
     def __init__(self) -> None:
         self._known: dict[str, Definition] = {}
 
-    def note(self, code: str, tree: ast.Module, names: Mapping[str, Any]) -> None:
-        for name, node in _definitions_in(tree.body):
+    def note(self, code: str, tree: ast.Module, names: Mapping[str, Any]) -> bool:
+        """Whether it defined any."""
+        found = _definitions_in(tree.body)
+        for name, node in found:
             value = names.get(name)
             source = None if value is None else _source(code, node)
             if source is not None and (name not in self._known or self._known[name].value is not value):
                 self._known.pop(name, None)
                 self._known[name] = Definition(value, source)
+        return bool(found)
 
     def of(self, names: Mapping[str, Any]) -> dict[str, Definition]:
         """Those that still are what their name stands for, in the order in which they were made."""

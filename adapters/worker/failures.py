@@ -4,23 +4,45 @@ import os
 from typing import Any, Final
 
 from .cells import in_cell
+from .values import cut
 
 HERE: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep
-TEXT_LIMIT: Final = 1024 * 1024
+MESSAGE_BYTES: Final = 64 * 1024
+TRACEBACK_BYTES: Final = 256 * 1024
+NOTES: Final = 100
+NOTE_BYTES: Final = 4 * 1024
 
 
 def describe(error: BaseException) -> dict[str, Any]:
     """`exception_type`, `message`, `traceback`, `notes`; `exit_code` for `SystemExit`."""
     fields: dict[str, Any] = {
         "exception_type": _type_name(error),
-        "message": _text(error)[:TEXT_LIMIT],
-        "traceback": _traceback(error)[-TEXT_LIMIT:],
-        "notes": [str(note)[:TEXT_LIMIT] for note in getattr(error, "__notes__", ())],
+        "message": cut(_text(error), MESSAGE_BYTES)[0],
+        "traceback": _ends_of(_traceback(error)),
+        "notes": _notes(error),
     }
     if isinstance(error, SystemExit):
         code = error.code
         fields["exit_code"] = code if isinstance(code, int) else 0 if code is None else 1
     return fields
+
+
+def _notes(error: BaseException) -> list[str]:
+    try:
+        return [cut(str(note), NOTE_BYTES)[0] for note in tuple(getattr(error, "__notes__", ()))[:NOTES]]
+    except Exception:  # noqa: BLE001 (the user's own notes)
+        return []
+
+
+def _ends_of(text: str) -> str:
+    """Of a traceback that is too long, where it begins and what it ends with."""
+    half = TRACEBACK_BYTES // 2
+    begin, long = cut(text, half)
+    if not long:
+        return text
+    rest = text[len(begin) :]
+    end, long = cut(rest[::-1], half)
+    return f"{begin}\n[…]\n{end[::-1]}" if long else text
 
 
 def _type_name(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 import builtins
 import sys
 from collections.abc import Mapping
+from itertools import islice
 from types import ModuleType
 from typing import Any, Final
 
@@ -114,7 +115,7 @@ class Namespace:
             return
         outputs[number] = value
         try:
-            self._sizes[number] = sys.getsizeof(value)
+            self._sizes[number] = _size(value)
         except Exception:  # noqa: BLE001 (the user's own __sizeof__)
             self._sizes[number] = 0
         while len(self._sizes) > 1 and (len(self._sizes) > KEPT_VALUES or sum(self._sizes.values()) > KEPT_BYTES):
@@ -126,5 +127,37 @@ class Namespace:
         """For one cell: what an exception's frames hold lives on until the next cell begins."""
         last = self.names.get("_exception")
         if isinstance(last, BaseException) and last is not error:
-            last.__traceback__ = None
+            _let_go(last)
         self.names["_exception"] = error
+        if isinstance(error, SystemExit):
+            self.names["_exit_code"] = error.code
+
+
+def _let_go(error: BaseException) -> None:
+    """Of the frames, its own and those of what led to it."""
+    waiting, seen = [error], set[int]()
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        each.__traceback__ = None
+        waiting += [other for other in (each.__cause__, each.__context__) if other is not None]
+        if isinstance(each, BaseExceptionGroup):
+            waiting += each.exceptions
+
+
+def _size(value: object) -> int:
+    """Bytes, roughly: what containers of Python's own hold is counted up to some number of things."""
+    waiting, seen, total = [value], set[int](), 0
+    while waiting and len(seen) < KEPT_VALUES:
+        each = waiting.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        total += sys.getsizeof(each)
+        if type(each) is dict:
+            waiting += islice(each.values(), KEPT_VALUES)
+        elif type(each) in (list, tuple, set, frozenset):
+            waiting += islice(each, KEPT_VALUES)  # type: ignore[call-overload]
+    return total

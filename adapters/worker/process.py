@@ -1,5 +1,6 @@
 """The worker as a process of the kernel: limits, its end with the parent, what it forked."""
 
+import contextlib
 import os
 import resource
 import signal
@@ -12,6 +13,7 @@ PR_SET_PDEATHSIG: Final = 1
 PR_SET_CHILD_SUBREAPER: Final = 36
 UNBUFFERED: Final = 2
 CPU_GRACE_S: Final = 5
+KILL_ROUNDS: Final = 100
 
 LIMITS: Final[Mapping[str, int]] = {
     "address_space_bytes": resource.RLIMIT_AS,
@@ -45,15 +47,37 @@ def settle() -> None:
 
 def children() -> int:
     """Living child processes, of all threads."""
-    count = 0
-    for thread in os.listdir("/proc/self/task"):
+    return sum(1 for pid in _children_of(os.getpid()) if _alive(pid))
+
+
+def kill_descendants() -> None:
+    """All processes below this one: what children leave behind is adopted here."""
+    for _ in range(KILL_ROUNDS):
+        found, waiting = set[int](), [os.getpid()]
+        while waiting:
+            below = _children_of(waiting.pop())
+            waiting += below
+            found.update(pid for pid in below if _alive(pid))
+        if not found:
+            return
+        for pid in found:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _children_of(process: int) -> list[int]:
+    found: list[int] = []
+    try:
+        threads = os.listdir(f"/proc/{process}/task")
+    except OSError:
+        return found
+    for thread in threads:
         try:
-            with open(f"/proc/self/task/{thread}/children", "rb") as file:
-                pids = file.read().split()
+            with open(f"/proc/{process}/task/{thread}/children", "rb") as file:
+                found += map(int, file.read().split())
         except OSError:
             continue
-        count += sum(1 for pid in pids if _alive(int(pid)))
-    return count
+    return found
 
 
 def _alive(pid: int) -> bool:

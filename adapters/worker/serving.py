@@ -4,11 +4,12 @@ import os
 import signal
 import sys
 import time
-from typing import Any, Final
+from collections import deque
+from typing import Any, Final, NoReturn
 
 from . import checkpoints, process
 from .asking import ANSWERS, Asking, Tower, take_over_input
-from .cells import Cell, compile_cell, run_async, run_sync
+from .cells import Cell, compile_cell, forget_source, run_async, run_sync
 from .failures import describe
 from .frames import Channel, Closed, Frame
 from .interrupts import Interrupts
@@ -18,6 +19,8 @@ from .namespace import COMMIT, OVERWRITE, ROLLBACK, Namespace
 from .output import flush_output, renew_closed_output, take_over_output
 from .renewal import Builtins, Surroundings
 from .values import tell
+
+KEPT_SOURCES: Final = 1_000
 
 ABILITIES: Final = ("execute", "cancel", "input", "capabilities", "checkpoint", "restore", "heartbeat")
 
@@ -54,9 +57,28 @@ def serve(config: Config) -> None:
     try:
         worker.run()
     except Closed:
-        os.killpg(0, signal.SIGKILL)
+        _end_all()
     flush_output()
     os._exit(0)
+
+
+def _end_all() -> NoReturn:
+    """The parent is gone: nothing that was started here goes on, also what left the group."""
+    process.kill_descendants()
+    os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
+def _leave(error: BaseException | None) -> NoReturn:
+    """A child that a cell forked, at the cell's end: as a program would."""
+    code = 0
+    if error is not None:
+        told = describe(error)
+        code = told.get("exit_code", 1)
+        if not isinstance(error, SystemExit):
+            os.write(2, told["traceback"].encode("utf-8", "backslashreplace"))
+    flush_output()
+    os._exit(code & 0xFF)
 
 
 class Worker:
@@ -87,6 +109,8 @@ class Worker:
         self._classifier = Classifier(config.blocking_calls, config.blocking_methods, config.ast_cache)
         self._namespace = Namespace(Tower(self._asking))
         self._definitions = checkpoints.Definitions()
+        self._passing: deque[int] = deque()
+        """Cells that defined nothing, whose source tracebacks may show for a while."""
         self._next_heartbeat = time.monotonic() + config.heartbeat_s
 
     def run(self) -> None:
@@ -130,7 +154,7 @@ class Worker:
         try:
             self._channel.take()
         except Closed:
-            os.killpg(0, signal.SIGKILL)
+            _end_all()
 
     def _next_frame(self) -> Frame:
         frames = self._channel.frames
@@ -175,9 +199,11 @@ class Worker:
         self._execution = execution_id
         value, error, cancelled, took_s = self._run(execution_id, cell)
         if os.getpid() != self._pid:
-            flush_output()
-            os._exit(0)
-        self._definitions.note(code, self._classifier.tree(code, cell.filename)[0], namespace.names)
+            _leave(error)
+        if not self._definitions.note(code, self._classifier.tree(code, cell.filename)[0], namespace.names):
+            self._passing.append(number)
+            if len(self._passing) > KEPT_SOURCES:
+                forget_source(self._passing.popleft())
         if mark is not None and (error is not None or transaction == ROLLBACK):
             namespace.roll_back(mark)
         renew_closed_output()
@@ -204,8 +230,8 @@ class Worker:
                 value = self._looping.run(execution_id, run_async(cell, names, self._builtins.make_whole))
             else:
                 value = run_sync(cell, names)
-        except BaseException as raised:  # noqa: BLE001 (whatever user code raises is its outcome)
-            error = raised
+        except:  # noqa: E722 (whatever user code raises is its outcome, and it may have deleted `BaseException`)
+            error = sys.exception()
         self._builtins.make_whole()
         wanted = self._interrupts.end()
         took_s = time.perf_counter() - started
