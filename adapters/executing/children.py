@@ -7,6 +7,7 @@ outlived its worker is known by a mark in the environment that the worker was st
 import asyncio
 import contextlib
 import os
+import select
 import signal
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +15,9 @@ from typing import Final
 
 MARK: Final = "AGENTTOWER_WORKER"
 """The variable in the environment of a worker and of what it starts: `{owner}:{worker}`."""
+
+KILLED_S: Final = 2.0
+"""How long the end of a killed process is waited for: it may hang in the kernel."""
 
 
 def descendants(pid: int) -> set[int]:
@@ -64,6 +68,13 @@ class Doomed:
         finally:
             self.send(signal.SIGKILL)
 
+    def wait(self, timeout_s: float) -> None:
+        """Until all have ended; blocks."""
+        for fd in self._fds:
+            poll = select.poll()
+            poll.register(fd, select.POLLIN)
+            poll.poll(timeout_s * 1000)
+
     def close(self) -> None:
         while self._fds:
             os.close(self._fds.pop())
@@ -90,6 +101,7 @@ def end_marked(mark: str) -> int:
     doomed = Doomed(pid for pid in marked if pid != os.getpid())
     try:
         doomed.send(signal.SIGKILL)
+        doomed.wait(KILLED_S)
     finally:
         doomed.close()
     return len(marked)

@@ -43,9 +43,13 @@ class Namespace:
         kept = {name: self.names[name] for name in INTERNAL | MODULE if name in self.names}
         self.names.clear()
         self.names.update(kept)
+        self.names["tower"] = self._tower
+        self._complete()
+
+    def _complete(self) -> None:
+        """What every cell may count on, whatever the last one deleted."""
         self.names.setdefault("__name__", "__main__")
         self.names["__builtins__"] = builtins
-        self.names["tower"] = self._tower
         for name, empty in (("In", [""]), ("Out", {})):
             self.names.setdefault(name, empty)
         self.names.setdefault("_ih", self.names["In"])
@@ -92,6 +96,7 @@ class Namespace:
     def begin(self, code: str) -> int:
         """The cell's number, from 1."""
         self._count += 1
+        self._complete()
         names = self.names
         names["_iii"], names["_ii"], names["_i"] = names.get("_ii", ""), names.get("_i", ""), self._last_input()
         inputs = names.get("In")

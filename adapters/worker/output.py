@@ -6,6 +6,8 @@ import os
 import sys
 from typing import Any
 
+_spares: dict[int, int] = {}
+
 
 class Straight(io.RawIOBase):
     """Writes whole, whatever signals interrupt it. Closing it does not close the descriptor."""
@@ -38,9 +40,19 @@ def take_over_output() -> None:
             setattr(sys, name, _text(fd))
 
 
+def keep_spares() -> None:
+    """So that a cell that closes a descriptor does not end its pipe."""
+    for fd in (1, 2):
+        _spares[fd] = os.dup(fd)
+
+
 def renew_closed_output() -> None:
     """After a cell that closed or deleted them."""
     for name, fd in (("stdout", 1), ("stderr", 2)):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.dup2(_spares[fd], fd)
         if getattr(getattr(sys, name, None), "closed", True):
             setattr(sys, name, _text(fd))
 

@@ -16,7 +16,7 @@ from .interrupts import Interrupts
 from .looping import Looping
 from .modes import BLOCKING_CALLS, BLOCKING_METHODS, UNKNOWN, Classifier
 from .namespace import COMMIT, OVERWRITE, ROLLBACK, Namespace
-from .output import flush_output, renew_closed_output, take_over_output
+from .output import flush_output, keep_spares, renew_closed_output, take_over_output
 from .renewal import Builtins, Surroundings
 from .values import tell
 
@@ -51,7 +51,10 @@ class Config:
 
 def serve(config: Config) -> None:
     """Until `shutdown`, or until the parent is gone: then with everything that was started here."""
-    os.set_inheritable(config.fd, False)
+    # A low number, whatever the parent's was: `select` takes none above 1023.
+    fd, config.fd = config.fd, os.dup(config.fd)
+    os.close(fd)
+    keep_spares()
     take_over_output()
     worker = Worker(config)
     try:

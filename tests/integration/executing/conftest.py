@@ -95,6 +95,12 @@ def make_bench(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., 
 
 
 @pytest.fixture
+def make_local_bench(tmp_path: Path) -> Callable[..., Bench]:
+    """For what only a caller sees that has the worker beneath it."""
+    return lambda **options: Bench(tmp_path, "local", **options)
+
+
+@pytest.fixture
 async def bench(make_bench: Callable[..., Bench]) -> AsyncIterator[Bench]:
     async with make_bench() as bench:
         yield bench
