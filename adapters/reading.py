@@ -9,12 +9,9 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from watchdog.events import FileSystemEvent, FileSystemEventHandler
-from watchdog.observers import Observer
-
 from adapters.containers.cli import need_cli
 from adapters.containers.pane_logs import follow_argv, open_log, read_tail
-from adapters.tailing import BLOCK_BYTES, Tail
+from adapters.tailing import BLOCK_BYTES, Tail, changes
 from domain.containers import ContainerFacts
 from domain.errors import Rejection
 from handlers.ports import ContainersUnreachable
@@ -78,7 +75,7 @@ class PaneLogReader:
                 yield block
             if not follow:
                 return
-            with _watching(path, lambda: loop.call_soon_threadsafe(changed.set)):
+            with changes(path, lambda: loop.call_soon_threadsafe(changed.set)):
                 over = False
                 while not over:
                     over = self._removed(pane_id)
@@ -142,21 +139,3 @@ class PaneLogReader:
 
 async def _once(data: bytes) -> AsyncIterator[bytes]:
     yield data
-
-
-@contextlib.contextmanager
-def _watching(path: Path, changed: Callable[[], object]):
-    """`changed` is called, in another thread, after each change of the log."""
-
-    class Changed(FileSystemEventHandler):
-        def on_any_event(self, event: FileSystemEvent) -> None:
-            if str(event.src_path).startswith(str(path)):
-                changed()
-
-    observer = Observer()
-    observer.schedule(Changed(), str(path.parent))
-    observer.start()
-    try:
-        yield
-    finally:
-        observer.stop()

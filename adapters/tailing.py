@@ -4,9 +4,12 @@ A log is the file at its path and, from before the last rotation, the one at `<p
 of being renamed, the one changed last is the end.
 """
 
+import contextlib
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import BinaryIO, Final
 
 from adapters.paths import PREDECESSOR
@@ -110,6 +113,30 @@ class Tail:
             return os.fdopen(self._open(path), "rb", buffering=0)
         except FileNotFoundError:
             return None
+
+
+@contextlib.contextmanager
+def changes(path: Path, changed: Callable[[], object]) -> Iterator[None]:
+    """`changed` is called, in another thread, after each change of the log at `path`. Not after it was read, which
+    would have a reader that looks again then wake itself for ever."""
+    from watchdog import events
+    from watchdog.observers import Observer
+
+    class Changed(events.FileSystemEventHandler):
+        def on_any_event(self, event: events.FileSystemEvent) -> None:
+            if str(event.src_path).startswith(str(path)):
+                changed()
+
+    # What it says of its own end is nothing for the reader of a log.
+    logging.getLogger("watchdog").addHandler(logging.NullHandler())
+    observer = Observer()
+    kinds = [events.FileCreatedEvent, events.FileModifiedEvent, events.FileMovedEvent, events.FileDeletedEvent]
+    observer.schedule(Changed(), str(path.parent), event_filter=kinds)
+    observer.start()
+    try:
+        yield
+    finally:
+        observer.stop()
 
 
 def last_lines(files: Sequence[BinaryIO], count: int) -> bytes:

@@ -4,7 +4,6 @@ Read from the file itself where that is on this machine, so that it is there whi
 tower, which reads it in the container.
 """
 
-import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from adapters.cli.failures import Failure
 from adapters.cli.panes import PaneReference
 from adapters.cli.settling import event_name
 from adapters.escapes import Plain, plain
-from adapters.tailing import Tail
+from adapters.tailing import Tail, changes
 
 LOOK_AGAIN_S: Final = 1.0
 """A belt: on file systems that tell of no changes, the file is looked at this often."""
@@ -153,32 +152,15 @@ class _End:
 
 def _followed(tail: Tail, path: Path, begun: Iterator[bytes], end: _End) -> Iterator[bytes]:
     """What is there and what comes, until the end or an interrupt."""
-    from watchdog.events import FileSystemEvent, FileSystemEventHandler
-    from watchdog.observers import Observer
-
     changed = threading.Event()
     end.changed = changed.set
-
-    class Changed(FileSystemEventHandler):
-        def on_any_event(self, event: FileSystemEvent) -> None:
-            if str(event.src_path).startswith(str(path)):
-                changed.set()
-
-    # What it says of its own end is nothing for the reader of a log.
-    logging.getLogger("watchdog").addHandler(logging.NullHandler())
-    observer = Observer()
-    observer.schedule(Changed(), str(path.parent))
-    observer.start()
-    try:
+    with changes(path, changed.set):
         yield from begun
         while not end.over.is_set():
             changed.clear()
             yield from tail.more()
             changed.wait(LOOK_AGAIN_S)
         yield from tail.more()
-    finally:
-        observer.stop()
-        observer.join()
 
 
 def _emit(data: bytes) -> None:

@@ -1,12 +1,16 @@
 """Reading a log that is written on: its end, what is added, what a rotation moved."""
 
+import asyncio
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from adapters.tailing import Tail, last_lines
+from adapters.tailing import Tail, changes, last_lines
+
+QUIET_S = 0.3
 
 
 @pytest.fixture
@@ -141,3 +145,27 @@ class TestFollowing:
         log.write_bytes(b"")
         more(tail)
         assert tail.missed
+
+
+class TestChanges:
+    async def test_a_reader_does_not_wake_itself(self, log: Path, tail: Tail) -> None:
+        """To look is no change: who follows a quiet log sleeps."""
+        changed, loop = asyncio.Event(), asyncio.get_running_loop()
+        add(log, b"one\n")
+        with changes(log, lambda: loop.call_soon_threadsafe(changed.set)):
+            assert begun(tail, None) == b"one\n"
+            add(log, b"two\n")
+            seen = b""
+            async with asyncio.timeout(30):
+                while seen != b"two\n":
+                    await changed.wait()
+                    changed.clear()
+                    seen += more(tail)
+                while True:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(QUIET_S):
+                            await changed.wait()
+                    if not changed.is_set():
+                        return
+                    changed.clear()
+                    assert more(tail) == b""
