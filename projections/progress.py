@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from domain.errors import Rejection
+from projections.changes import Changes
 
 State = Literal["running", "behind", "stopped"]
 
@@ -54,12 +55,14 @@ class Status(msgspec.Struct, kw_only=True):
 
 
 class Progress:
-    """One status a projection, and who waits for it. Used from the event loop only."""
+    """One status a projection, and who waits for it; `changes`: who waits for a single row. Used from the event loop
+    only."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._statuses: Final = {name: Status(name=name) for name in names}
         self._waiting: Final[dict[str, list[tuple[int, int, asyncio.Future[None]]]]] = {n: [] for n in self._statuses}
         self._tickets: Final = count()
+        self.changes: Final = Changes()
 
     def __iter__(self) -> Iterator[Status]:
         return iter(self._statuses.values())

@@ -110,6 +110,7 @@ class Projector:
                     for name in tuple(running):
                         if not await self._apply(name, batch):
                             running.remove(name)
+                self.progress.changes.applied(stored)
                 self._retry_s = FIRST_RETRY_S
                 if len(stored) < LITTLE:
                     await _pass(started + PACE_S - asyncio.get_running_loop().time())

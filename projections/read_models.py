@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
@@ -10,8 +11,9 @@ import sqlalchemy as sa
 from domain.envelope import Recorded
 from domain.errors import Rejection, protected, unseen
 from domain.layouts.state import MAX_GENERATIONS
-from projections import agents, commands, containers, events, layouts, scope
+from projections import agents, commands, containers, events, execution_models, executions, layouts, scope
 from projections.agents import AGENTS
+from projections.changes import Changes
 from projections.containers import CONTAINERS, UNMANAGED_PANES
 from projections.event_filter import conditions
 from projections.events import EVENTS
@@ -59,6 +61,8 @@ MODELS: Final = {
     "panes": layouts.PROJECTION,
     "agents": agents.PROJECTION,
     "containers": containers.PROJECTION,
+    "executions": executions.PROJECTION,
+    "promises": executions.PROJECTION,
     "events": events.PROJECTION,
     "commands": events.PROJECTION,
 }
@@ -82,6 +86,11 @@ class ReadModels:
         self._progress = progress
         self._head = head
         self._within = within
+
+    @property
+    def changes(self) -> Changes:
+        """Who waits for single rows."""
+        return self._progress.changes
 
     def seen_from(self, container_id: str, /) -> "ReadModels":
         """The same read models, narrowed to what a peer in that container may see: lists hold its own rows, what is
@@ -237,6 +246,38 @@ class ReadModels:
         query = Query("unmanaged_panes", _UNMANAGED_ORDER, filters, limit, cursor)
         statement = filtered(sa.select(UNMANAGED_PANES.table).where(_unmanaged.scan_id == scan), filters)
         return await self._page(containers.PROJECTION, query, statement, containers.shown)
+
+    # --- executions, promises --------------------------------------------------------------------------------------
+
+    async def executions(self, **asked: Any) -> Page:
+        """Open ones first (running, requested, retrying, paused), then newest first; without code and value."""
+        return await self._read(executions.PROJECTION, execution_models.execution_page(**asked).work)
+
+    async def execution(self, execution_id: str, /, *, wait_s: float = 0) -> Item | None:
+        """At its end, or as it is after `wait_s` seconds."""
+        return await execution_models.settled(
+            lambda: self._read(executions.PROJECTION, partial(execution_models.execution, execution_id=execution_id)),
+            self.changes,
+            ("execution", execution_id),
+            wait_s,
+        )
+
+    async def promises(self, **asked: Any) -> Page:
+        """Pending ones first, then newest first."""
+        page = execution_models.promise_page(**asked, owner=self._within)
+        return await self._read(executions.PROJECTION, page.work)
+
+    async def promise(self, promise_id: str, /, *, wait_s: float = 0) -> Item | None:
+        """Settled, or as it is after `wait_s` seconds."""
+        kind, _, execution_id = promise_id.partition(":")
+        of_execution = kind == "exec" and ":" not in execution_id
+        read = partial(execution_models.promise, promise_id=promise_id, owner=self._within)
+        return await execution_models.settled(
+            lambda: self._read(executions.PROJECTION, read),
+            self.changes,
+            ("execution", execution_id) if of_execution else ("promise", promise_id),
+            wait_s,
+        )
 
     # --- events, commands ------------------------------------------------------------------------------------------
 

@@ -7,9 +7,12 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 
 from adapters.http.answers import validation_failed
 from domain import catalogue
+from domain.executions.events import ExecutionState
 from domain.layouts.state import PaneState
+from domain.promises import PromiseState
 
 MAX_LIMIT = 200
+MAX_WAIT_S = 300
 MAX_POSITION = 2**63 - 1
 
 Position = Annotated[int, Field(ge=0, le=MAX_POSITION)]
@@ -153,6 +156,22 @@ class AgentsQuery(Paged):
 
 class ContainersQuery(Paged):
     state: Literal["running", "stopped", "gone"] | None = Field(None, description="Only containers in this state.")
+
+
+class ExecutionsQuery(Paged):
+    session_id: str | None = Field(None, description="Only executions of this session.")
+    state: ExecutionState | None = Field(None, description="Only executions in this state.")
+
+
+class PromisesQuery(Paged):
+    execution_id: str | None = Field(None, description="Only promises that belong to this execution.")
+    state: PromiseState | None = Field(None, description="Only promises in this state.")
+
+
+class WaitingQuery(Reading):
+    wait: Annotated[float, Field(ge=0, le=MAX_WAIT_S)] = Field(
+        0, description="Seconds to wait for the end, at most; then the answer is as it is."
+    )
 
 
 class EventFilter(BaseModel):

@@ -53,7 +53,7 @@ def services_of(request: Request) -> HttpServices:
     return request.app.state.services
 
 
-async def _models(request: Request, query: Reading, model: str | None) -> Any:
+async def models_as_of(request: Request, query: Reading, model: str | None) -> Any:
     """The read models as who asks may see them, once `model` (all of them when None) reflects the position that was
     asked for."""
     services, container_id = services_of(request), bench_of(request)
@@ -70,7 +70,7 @@ async def _models(request: Request, query: Reading, model: str | None) -> Any:
 @for_benches
 async def list_layouts(request: Request, query: Annotated[LayoutsQuery, Query()]) -> Response:
     """Layouts by state (creating, degraded, ready, failed, removed), then newest first."""
-    models = await _models(request, query, "layouts")
+    models = await models_as_of(request, query, "layouts")
     return page_response(await models.layouts(**query.arguments()))
 
 
@@ -78,7 +78,7 @@ async def list_layouts(request: Request, query: Annotated[LayoutsQuery, Query()]
 @for_benches
 async def show_layout(request: Request, layout_id: Id, query: Annotated[LayoutQuery, Query()]) -> Response:
     """One layout with its panes."""
-    models = await _models(request, query, "layouts")
+    models = await models_as_of(request, query, "layouts")
     layout = await models.layout(layout_id, include_terminal_panes=query.include_terminal_panes)
     if layout is None:
         missing = Rejection("managed_layout_not_found", f"no layout {layout_id}", layout_id=layout_id)
@@ -90,7 +90,7 @@ async def show_layout(request: Request, layout_id: Id, query: Annotated[LayoutQu
 @for_benches
 async def list_panes(request: Request, query: Annotated[PanesQuery, Query()]) -> Response:
     """Panes by state, layout, tmux pane index."""
-    models = await _models(request, query, "panes")
+    models = await models_as_of(request, query, "panes")
     return page_response(await models.panes(**query.arguments()))
 
 
@@ -98,7 +98,7 @@ async def list_panes(request: Request, query: Annotated[PanesQuery, Query()]) ->
 @for_benches
 async def show_pane(request: Request, pane_id: Id, query: Annotated[PaneQuery, Query()]) -> Response:
     """One pane."""
-    models = await _models(request, query, "panes")
+    models = await models_as_of(request, query, "panes")
     pane = await models.pane(pane_id, include_predecessor_chain=query.include_predecessor_chain)
     if pane is None:
         raise await models.no_pane(pane_id, request.scope[PEER])
@@ -109,7 +109,7 @@ async def show_pane(request: Request, pane_id: Id, query: Annotated[PaneQuery, Q
 @for_benches
 async def show_pane_log(request: Request, pane_id: Id, query: Annotated[PaneLogQuery, Query()]) -> Response:
     """What a pane printed, as text."""
-    models = await _models(request, query, "panes")
+    models = await models_as_of(request, query, "panes")
     pane = await models.pane(pane_id, include_predecessor_chain=False)
     if pane is None:
         raise await models.no_pane(pane_id, request.scope[PEER])
@@ -122,7 +122,7 @@ async def show_pane_log(request: Request, pane_id: Id, query: Annotated[PaneLogQ
 @for_benches
 async def list_agents(request: Request, query: Annotated[AgentsQuery, Query()]) -> Response:
     """Agents: panes of layouts once they are registered, and adopted panes, by state, container, label."""
-    models = await _models(request, query, "agents")
+    models = await models_as_of(request, query, "agents")
     return page_response(await models.agents(**query.arguments()))
 
 
@@ -130,7 +130,7 @@ async def list_agents(request: Request, query: Annotated[AgentsQuery, Query()]) 
 @for_benches
 async def show_agent(request: Request, agent_id: Id, query: Annotated[Reading, Query()]) -> Response:
     """One agent."""
-    models = await _models(request, query, "agents")
+    models = await models_as_of(request, query, "agents")
     agent = await models.agent(agent_id)
     if agent is None:
         missing = Rejection("managed_pane_not_found", f"no agent {agent_id}", pane_id=agent_id)
@@ -145,7 +145,7 @@ async def show_agent(request: Request, agent_id: Id, query: Annotated[Reading, Q
 @for_benches
 async def list_containers(request: Request, query: Annotated[ContainersQuery, Query()]) -> Response:
     """Containers by state (running, stopped, gone), then name; this machine is the one called `host`."""
-    models = await _models(request, query, "containers")
+    models = await models_as_of(request, query, "containers")
     return page_response(await models.containers(**query.arguments()))
 
 
@@ -153,7 +153,7 @@ async def list_containers(request: Request, query: Annotated[ContainersQuery, Qu
 @for_benches
 async def show_container(request: Request, container_id: Id, query: Annotated[Reading, Query()]) -> Response:
     """One container, by its whole id."""
-    models = await _models(request, query, "containers")
+    models = await models_as_of(request, query, "containers")
     return json_response(await _container(request, models, container_id))
 
 
@@ -165,7 +165,7 @@ async def show_container(request: Request, container_id: Id, query: Annotated[Re
 @for_benches
 async def list_unmanaged_panes(request: Request, container_id: Id, query: Annotated[Paged, Query()]) -> Response:
     """The tmux panes of a container that the tower did not make, as the last scan listed them."""
-    models = await _models(request, query, "containers")
+    models = await models_as_of(request, query, "containers")
     await _container(request, models, container_id)
     return page_response(await models.unmanaged_panes(container_id, **query.arguments()))
 
@@ -185,7 +185,7 @@ async def _container(request: Request, models: Any, container_id: str) -> Mappin
 @for_benches
 async def list_events(request: Request, query: Annotated[EventsQuery, Query()]) -> Response:
     """The audit query: recorded events that meet every condition given."""
-    models = await _models(request, query, "events")
+    models = await models_as_of(request, query, "events")
     return page_response(await models.events(**query.arguments()))
 
 
@@ -249,7 +249,7 @@ async def _stream_start(request: Request, query: StreamQuery) -> int:
 @for_benches
 async def list_projections(request: Request, query: Annotated[Reading, Query()]) -> Response:
     """How far each read model is, and why it stopped if it did (told to the operator). `position` is the log's end."""
-    models = await _models(request, query, None)
+    models = await models_as_of(request, query, None)
     items = await models.projections()
     if bench_of(request) is not None:
         items = [{**item, "reason": None, "stopped_event": None} for item in items]
@@ -316,7 +316,7 @@ async def call_method(request: Request, method: Id, query: Annotated[NoParameter
 @for_benches
 async def show_outcome(request: Request, command_id: Id, query: Annotated[Reading, Query()]) -> Response:
     """The outcome of a recorded command, accepted or rejected."""
-    models = await _models(request, query, "commands")
+    models = await models_as_of(request, query, "commands")
     outcome = await models.command(command_id)
     if outcome is None:
         raise Rejection("command_not_found", f"no outcome of command {command_id} is recorded", command_id=command_id)

@@ -65,6 +65,22 @@ class ReadModels(Protocol):
 
     async def unmanaged_panes(self, container_id: str, /, *, limit: int, cursor: str | None) -> Page: ...
 
+    async def executions(
+        self, *, session_id: str | None, state: str | None, limit: int, cursor: str | None
+    ) -> Page: ...
+
+    async def execution(self, execution_id: str, /, *, wait_s: float) -> Row | None:
+        """At its end, or as it is after `wait_s` seconds."""
+        ...
+
+    async def promises(
+        self, *, execution_id: str | None, state: str | None, limit: int, cursor: str | None
+    ) -> Page: ...
+
+    async def promise(self, promise_id: str, /, *, wait_s: float) -> Row | None:
+        """Settled, or as it is after `wait_s` seconds."""
+        ...
+
     async def events(
         self,
         *,

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from datetime import datetime, timedelta
 from random import Random
+from typing import Any
 
 import msgspec
 
@@ -13,10 +14,14 @@ from domain.agents.events import Gone
 from domain.containers import ContainerRecordFound, ContainerRecordScan, ContainerScan, knowing
 from domain.envelope import CHAIN_HEADER, Envelope, Stored, encode, encode_data, subject_of
 from domain.errors import Rejection
+from domain.executions import commands as x
+from domain.executions.events import ExecutionError
+from domain.executions.state import Execution, startable
 from domain.layouts import commands as c
 from domain.layouts.events import PaneState
-from domain.messages import HOST, POLICY, Command, Event, PaneSlot, Request, Template
+from domain.messages import HOST, POLICY, TOWER, Command, Event, PaneSlot, Request, Template
 from domain.node import CommandRejected
+from domain.promises import PromiseCreate, PromiseResolve
 from domain.tower import Tower
 from handlers.effects.restarting import open_restarts
 from tests.unit import builders as b
@@ -100,15 +105,19 @@ class ListLog:
                     await self._changed.wait()
 
 
-def random_history(seed: int, commands: int) -> tuple[list[Stored], Tower]:
-    """What a tower records of random commands, refusals included, and its state afterwards."""
+def random_history(seed: int, commands: int, *, executions: float = 0.15) -> tuple[list[Stored], Tower]:
+    """What a tower records of random commands, refusals included, and its state afterwards. `executions`:
+    the share of those that are about executions."""
     random, state, entries = Random(seed), Tower(containers=knowing((HOST, b.BENCH))), list[Stored]()
     for number in range(commands):
         seen = [b.in_tmux(f"%{place}", random.choice([77, 78])) for place in range(5)]
         facts = b.facts(
             *(f"{number:04}-{n}" for n in range(6)), after=timedelta(seconds=number), panes=seen, templates=TEMPLATES
         )
-        request, origin = _random_request(random, state), random.choice([HOST, HOST, b.BENCH])
+        asked_of = _of_executions if random.random() < executions else _random_request
+        request, origin = asked_of(random, state), random.choice([HOST, HOST, b.BENCH])
+        if isinstance(request, PromiseCreate) and (request.id or "").startswith("exec:"):
+            origin = TOWER
         restarts = open_restarts(state.layouts)
         if restarts and random.random() < 0.3:
             request, origin = _of_the_policy(*random.choice(restarts), state), POLICY
@@ -204,6 +213,44 @@ def _about_containers(random: Random, state: Tower) -> Request:
     return ContainerRecordFound(
         containers=tuple(b.bench(name, running=random.random() < 0.7, name=f"bench-{name[:3]}") for name in names)
     )
+
+
+def _of_executions(random: Random, state: Tower) -> Request:
+    """Mostly what the tower would report next."""
+    executions = state.executions
+    startables = startable(executions)
+    if startables and random.random() < 0.6:
+        chosen = startables[0]
+        assert isinstance(chosen, Execution)
+        return x.ExecutionRecordStarted(execution_id=chosen.execution_id, attempt=chosen.attempt + 1)
+    known = sorted(executions.open)
+    if not known or random.random() < 0.3:
+        return x.ExecutionRequest(
+            code="print('é\0')",
+            session_id=random.choice(["s", "t", None]),
+            idempotency_key=random.choice([None, f"key-{random.randrange(20)}"]),
+            retry=random.choice([None, "safe", x.Retry(max_attempts=2, backoff_s=0, then="pause")]),
+            priority=random.randrange(10),
+        )
+    execution_id = random.choice(known)
+    attempt, error = executions.open[execution_id].attempt, ExecutionError(exception_type="E", message="é", code="c")
+    this: dict[str, Any] = {"execution_id": execution_id, "attempt": attempt, "output_position": random.randrange(9)}
+    asked: list[Request] = [
+        x.ExecutionRecordCompleted(**this, repr="'x'", value={"a": [1, None]}, execution_time=0.1 + 0.2),
+        x.ExecutionRecordCompleted(**this, repr="y" * 300, mode="simple_sync"),
+        x.ExecutionRecordFailed(**this, error=error),
+        x.ExecutionRecordTimedOut(**this, error=error),
+        x.ExecutionRecordCancelled(**this, worker_restarted=True),
+        x.ExecutionRecordLost(**this),
+        x.ExecutionRecordRetryDue(execution_id=execution_id, attempt=attempt + 1),
+        x.ExecutionResume(execution_id=execution_id),
+        x.ExecutionCancel(execution_id=execution_id),
+        x.ExecutionAnswer(execution_id=execution_id, value=random.choice(["yes", None])),
+        PromiseCreate(id=f"promise-{random.randrange(9)}", timeout=random.choice([None, 5.0]), data={"é": "\0"}),
+        PromiseResolve(id=f"promise-{random.randrange(9)}", value=random.randrange(3)),
+        PromiseCreate(id=f"exec:{execution_id}:input:1", data={"prompt": "?", "secret": False}),
+    ]
+    return random.choice(asked)
 
 
 def _next_step(random: Random, pane_id: str, stage: str) -> Request:

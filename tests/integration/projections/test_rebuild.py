@@ -80,6 +80,7 @@ async def test_all_in_one_reading_of_the_log(database: SqlDatabase, running: Sta
             "layouts": whole,
             "agents": whole + 2,
             "containers": whole + 2,
+            "executions": whole + 2,
             "events": whole,
         }
         | shadows
@@ -186,6 +187,7 @@ async def test_one_that_was_interrupted_goes_on(database: SqlDatabase, running: 
         "layouts": whole,
         "agents": whole,
         "containers": whole,
+        "executions": whole,
         "events": whole,
         "layouts" + SHADOW: 200,
     }
@@ -201,7 +203,7 @@ async def test_one_that_was_interrupted_goes_on(database: SqlDatabase, running: 
     await rebuild(database, Watched(entries), layouts.PROJECTION)
     assert min(reads) == 200
     assert await dump(database) == live
-    assert await _positions(database) == {"layouts": whole, "agents": whole, "containers": whole, "events": whole}
+    assert await _positions(database) == {projection.name: whole for projection in PROJECTIONS}
 
 
 async def _positions(database: SqlDatabase) -> dict[str, int]:
