@@ -44,7 +44,7 @@ class Executions:
         self._folder = settings.work_dir
         environment, policy = worker_env(os.environ), policy_of(settings)
         worker = WorkerSettings(working_dir=str(settings.work_dir), python=settings.worker_python, env=environment)
-        self.workers = SessionWorkers(lambda _session_id: worker)
+        self.workers = SessionWorkers(worker)
         self.output = BrokerOutput(connection, settings.node)
         self.blobs = blobs_of(settings.home, settings.node)
         workers, output, blobs = armed(self.workers), armed(self.output), armed(self.blobs)

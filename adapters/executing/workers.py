@@ -1,23 +1,18 @@
-"""The tower's workers: one process a session, for as long as the session lives.
-
-The `Workers` port. Throw-away sessions take turns: at most `at_once` of them have a worker, the others wait in order.
-"""
+"""The tower's workers: one process a session, from the pool, for as long as the session lives. The `Workers` port."""
 
 import asyncio
-import contextlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
 from adapters.executing.output import Chunk
-from adapters.executing.pool import Pool
+from adapters.executing.pool import Pool, PoolCounts, PoolSettings
 from adapters.executing.process import Frame, WorkerSettings
 from adapters.executing.session import Callbacks, Session
 from adapters.executing.session import Job as SessionJob
 from adapters.executing.sources import Source
-from adapters.executing.worker import Asked, WorkerFailed
+from adapters.executing.worker import Asked, Conduct, WorkerFailed
 from handlers.execution_ports import (
     AnswerStatus,
     Job,
@@ -29,47 +24,55 @@ from handlers.execution_ports import (
     SessionListener,
 )
 
-AT_ONCE: Final = 10
-"""Throw-away sessions with a worker."""
-
 _log = structlog.get_logger("executing")
 
 
 class SessionWorkers:
-    """`run` owns the processes until it is cancelled. `settings`: of the worker of a session, by its id."""
+    """`run` owns the processes until it is cancelled. `conduct`: of every session."""
 
-    def __init__(self, settings: Callable[[str], WorkerSettings], *, at_once: int = AT_ONCE) -> None:
+    def __init__(
+        self, settings: WorkerSettings, *, pool: PoolSettings | None = None, conduct: Conduct | None = None
+    ) -> None:
         self._settings = settings
+        self._conduct = conduct
+        self._pool_settings = pool
         self._pool: Pool | None = None
-        self._turns = asyncio.Semaphore(at_once)
-        self._seats: dict[str, _Place] = {}
         self._group: asyncio.TaskGroup | None = None
+        self._places: dict[str, _Place] = {}
+        self._running = asyncio.Event()
+
+    @property
+    def counts(self) -> PoolCounts | None:
+        """Of the pool; None before the start."""
+        return None if self._pool is None else self._pool.counts
+
+    @property
+    def sessions(self) -> int:
+        """Sessions that have a worker, or wait for one."""
+        return len(self._places)
 
     def of(self, session_id: str) -> "_Place":
-        return self._seats[session_id]
+        return self._places[session_id]
 
     async def open(self, session_id: str, listener: SessionListener, *, throwaway: bool) -> None:
-        if session_id in self._seats:
+        if session_id in self._places:
             return
-        if throwaway:
-            await self._turns.acquire()
+        await self._running.wait()
         assert self._group is not None
         assert self._pool is not None
-        place = _Place(self._settings(session_id), listener, self._pool, throwaway=throwaway)
-        self._seats[session_id] = place
-        place.start(self._group)
+        place = _Place(self._settings, self._pool, listener, throwaway=throwaway, conduct=self._conduct)
+        self._places[session_id] = place
+        await place.start(self._group)
 
     async def close(self, session_id: str) -> None:
-        place = self._seats.pop(session_id, None)
-        if place is None:
-            return
-        await place.stop()
-        if place.throwaway:
-            self._turns.release()
+        place = self._places.pop(session_id, None)
+        if place is not None:
+            await place.stop()
 
     async def run(self) -> None:
-        async with Pool(self._settings("")) as pool, asyncio.TaskGroup() as group:
-            self._group, self._pool = group, pool
+        async with Pool(self._settings, self._pool_settings) as pool, asyncio.TaskGroup() as group:
+            self._pool, self._group = pool, group
+            self._running.set()
             await asyncio.Event().wait()
 
 
@@ -77,31 +80,31 @@ class _Place:
     """The `WorkerSession` port on a session of this process."""
 
     def __init__(
-        self, settings: WorkerSettings, listener: SessionListener, workers: Source, *, throwaway: bool
+        self,
+        settings: WorkerSettings,
+        workers: Source,
+        listener: SessionListener,
+        *,
+        throwaway: bool,
+        conduct: Conduct | None,
     ) -> None:
-        self.throwaway = throwaway
         self._listener = listener
         callbacks = Callbacks(on_output=self._output, on_asked=self._asked, starts_with=listener.starts_with)
-        self._session = Session(settings, callbacks, workers, throwaway=throwaway)
+        self._session = Session(settings, callbacks, workers, conduct=conduct, throwaway=throwaway)
         self._task: asyncio.Task[None] | None = None
-        self._warming: asyncio.Task[None] | None = None
 
-    def start(self, group: asyncio.TaskGroup) -> None:
+    async def start(self, group: asyncio.TaskGroup) -> None:
+        """Until it has a worker; what keeps it from one is told by the next execution."""
         self._task = group.create_task(self._session.run())
-        self._warming = group.create_task(self._warm())
-
-    async def _warm(self) -> None:
         try:
             await self._session.start()
-        except (WorkerFailed, OSError, TimeoutError) as error:
-            _log.warning("a worker is not ready; the next execution tries again", reason=str(error))
+        except WorkerFailed as error:
+            _log.warning("a session has no worker yet", reason=str(error))
 
     async def stop(self) -> None:
-        for task in (self._warming, self._task):
-            if task is not None:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.wait([task])
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
 
     # --- the port --------------------------------------------------------------------------------------------------
 
