@@ -188,6 +188,10 @@ class Session:
                 _log.info("names restored after the worker's end", names=len(restored["names"]))
             except WorkerFailed as error:
                 _log.warning("the last checkpoint could not be restored", error=str(error))
+            except BaseException:
+                # Whoever waited has gone: a worker with half of somebody's names is nobody's.
+                worker.kill()
+                raise
         self._worker = worker
         return worker
 

@@ -1,5 +1,6 @@
 """What is told of a value: its repr, within limits, and the value itself where JSON gives it back unchanged."""
 
+import contextlib
 import json
 import signal
 from collections.abc import Iterable
@@ -8,14 +9,24 @@ from typing import Any, Final
 
 REPR_S: Final = 1.0
 REPR_BYTES: Final = 1024 * 1024
-VALUE_BYTES: Final = 20 * 1024 * 1024
-"""As JSON. With the longest repr, escaped, still a frame."""
+VALUE_BYTES: Final = 8 * 1024 * 1024
+"""As JSON. Whoever reads it has other things to do meanwhile."""
+
+ITEM_BYTES: Final = 3
+"""The least that an item of a list is as JSON."""
 
 DEPTH: Final = 64
 LARGE: Final = 10_000
-"""Items from which on a container's repr is made piece by piece: C code that makes it whole cannot be interrupted."""
+"""Items from which on a repr is made piece by piece: C code that makes it whole cannot be interrupted."""
 
-BRACKETS: Final[dict[type, str]] = {list: "[]", tuple: "()", set: "{}", dict: "{}", frozenset: "  "}
+BRACKETS: Final[dict[type, tuple[str, str]]] = {
+    list: ("[", "]"),
+    tuple: ("(", ")"),
+    set: ("{", "}"),
+    dict: ("{", "}"),
+    frozenset: ("frozenset({", "})"),
+}
+TEXTS: Final = (str, bytes, bytearray)
 
 
 class _TooSlow(BaseException):
@@ -57,10 +68,12 @@ class _Plain:
         self._left = VALUE_BYTES
 
     def look(self, value: Any, depth: int) -> bool | None:
-        self._left -= 2
+        self._left -= ITEM_BYTES
         if self._left < 0:
             return None
         kind = type(value)
+        if kind in (list, dict) and len(value) * ITEM_BYTES > self._left:
+            return None
         if value is None or kind is bool:
             return True
         if kind is str:
@@ -104,28 +117,72 @@ def bounded_repr(value: object) -> str:
 
 
 def _repr(value: Any) -> str:
-    kind = type(value)
-    if kind in (str, bytes, bytearray) and len(value) > REPR_BYTES:
-        return repr(value[: REPR_BYTES + 1])
-    if kind in BRACKETS and len(value) > LARGE:
-        return _first_items(value, kind)
-    return repr(value)
+    if not _is_large(value):
+        return repr(value)
+    pieces = _Pieces()
+    with contextlib.suppress(_Enough):
+        pieces.add(value)
+    return "".join(pieces.texts)
 
 
-def _first_items(value: Any, kind: type) -> str:
-    """Of a large container, as much as is told; its own repr begins like this."""
-    opening, closing = BRACKETS[kind]
-    pieces = [f"{kind.__name__}({{" if kind is frozenset else opening]
-    size, between = 0, ""
-    for item in value.items() if kind is dict else value:
-        piece = f"{_repr(item[0])}: {_repr(item[1])}" if kind is dict else _repr(item)
-        pieces += (between, piece)
-        between = ", "
-        size += len(piece) + 2
-        if size > REPR_BYTES:
-            return "".join(pieces)
-    pieces.append("})" if kind is frozenset else closing)
-    return "".join(pieces)
+def _is_large(value: Any) -> bool:
+    """Whether containers and strings of Python's own hold much, at whatever depth."""
+    left, waiting = LARGE, [value]
+    while waiting:
+        each = waiting.pop()
+        if type(each) in BRACKETS:
+            left -= len(each) + 1
+            if left < 0:
+                return True
+            waiting += each.values() if type(each) is dict else each
+        elif type(each) in TEXTS and len(each) > REPR_BYTES:
+            return True
+    return False
+
+
+class _Enough(Exception):
+    """As much as is told of it."""
+
+
+class _Pieces:
+    """Python's own repr, as far as it is told."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self._left = REPR_BYTES
+        self._within: set[int] = set()
+
+    def _put(self, text: str) -> None:
+        self.texts.append(text)
+        self._left -= len(text)
+        if self._left < 0:
+            raise _Enough
+
+    def add(self, value: Any) -> None:
+        kind = type(value)
+        if kind in TEXTS:
+            self._put(repr(value[: self._left + 1]))
+        elif kind not in BRACKETS or not value:
+            self._put(repr(value))
+        elif id(value) in self._within:
+            self._put(BRACKETS[kind][0] + "..." + BRACKETS[kind][1])
+        else:
+            self._within.add(id(value))
+            self._add_items(value, kind)
+            self._within.discard(id(value))
+
+    def _add_items(self, value: Any, kind: type) -> None:
+        opening, closing = BRACKETS[kind]
+        self._put(opening)
+        between = ""
+        for item in value:
+            self._put(between)
+            self.add(item)
+            if kind is dict:
+                self._put(": ")
+                self.add(value[item])
+            between = ", "
+        self._put("," + closing if kind is tuple and len(value) == 1 else closing)
 
 
 def _late(_number: int, _frame: FrameType | None) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adapters.executing.outcomes import Outcome, State
-from adapters.executing.protocol import Question, WorkerBusy
+from adapters.executing.protocol import NotAsking, Question, WorkerBusy
 from tests.integration.executing.conftest import Bench
 from tests.waiting import eventually
 
@@ -196,3 +196,30 @@ async def test_a_cell_that_waits_for_input_can_be_cancelled(make_bench: Callable
         assert await bench.engine.cancel("asking")
         assert (await running).state is State.CANCELLED
         assert await bench.value("1") == 1
+
+
+async def test_an_answer_that_does_not_come_in_time_is_a_timeout(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench()
+    asked: list[Question] = []
+
+    async def keep(question: Question) -> None:
+        asked.append(question)
+
+    bench.on_question = keep
+    async with bench:
+        assert await bench.fails("tower.input('now? ', choices=['a', 'b'], timeout=0.2)") == "TimeoutError"
+        assert [(question.n, question.prompt, question.choices) for question in asked] == [(1, "now? ", ("a", "b"))]
+        with pytest.raises(NotAsking):
+            await bench.engine.answer(asked[0].execution_id, "late")
+
+
+async def test_standard_input_ends_where_there_is_no_more(bench: Bench) -> None:
+    bench.answers += ["a", "b"]
+    assert await bench.value("import sys\nsys.stdin.read()") == "a\nb\n"
+    bench.answers += ["c"]
+    assert await bench.value("[line for line in sys.stdin]") == ["c\n"]
+
+
+async def test_what_is_asked_of_a_tower_is_denied_where_there_is_none(make_local_bench: Callable[..., Bench]) -> None:
+    async with make_local_bench() as bench:
+        assert await bench.fails("tower.read_file('x')") == "PermissionError"

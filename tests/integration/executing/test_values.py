@@ -1,7 +1,11 @@
 """What a cell gives: the value of its last expression, its repr, the names it leaves."""
 
+from collections.abc import Callable
+
+import msgspec
 import pytest
 
+from adapters.worker.modes import Classifier
 from tests.integration.executing.conftest import Bench
 
 MANAGED = """
@@ -126,3 +130,100 @@ async def test_a_transaction_takes_names_back(bench: Bench) -> None:
     assert await bench.value("kept") == 1
     await bench.run("kept = 3\nnew = 4", transaction="rollback_on_failure")
     assert await bench.value("[kept, new]") == [3, 4]
+
+
+async def test_a_local_name_is_not_what_it_hides(bench: Bench) -> None:
+    outcome = await bench.run("def open(): return 1\nclass sleep: pass\nopen(), sleep()")
+    assert (outcome.mode, outcome.blocking) == ("simple_sync", ())
+
+
+async def test_what_blocks_is_a_setting(make_bench: Callable[..., Bench]) -> None:
+    lists = {"blocking_calls": ("slow.call",), "blocking_methods": {"slow.Thing": ("wait",)}}
+    async with make_bench(**lists) as bench:
+        (bench.folder / "slow.py").write_text("def call(): pass\nclass Thing:\n    def wait(self): pass\n")
+        assert (await bench.run("import slow\nslow.call()\nslow.Thing().wait()")).blocking == (
+            "slow.call",
+            "slow.Thing.wait",
+        )
+        assert (await bench.run("import time\ntime.sleep(0)")).mode == "simple_sync"
+
+
+def test_trees_are_kept_by_use_and_only_so_many() -> None:
+    classifier = Classifier(size=2)
+    first, second = (classifier.tree(code, "<cell>")[0] for code in ("1", "2"))
+    assert classifier.tree("1", "<cell>")[0] is first
+    classifier.tree("3", "<cell>")
+    assert classifier.tree("1", "<cell>")[0] is first
+    assert classifier.tree("2", "<cell>")[0] is not second
+
+
+LARGE = [
+    ("list(range(5_000_000))", "[0, 1, 2, "),
+    ("{n: str(n) for n in range(300_000)}", "{0: '0', 1: '1', "),
+    ("[[list(range(3_000_000))]] * 2", "[[[0, 1, 2, "),
+    ("b'x' * 100_000_000", "b'xxx"),
+    ("'🙂' * 20_000_000", "'🙂🙂"),
+]
+
+
+@pytest.mark.parametrize(("code", "begin"), LARGE, ids=[code for code, _ in LARGE])
+async def test_the_repr_of_a_giant_is_cut_without_being_made(bench: Bench, code: str, begin: str) -> None:
+    outcome = await bench.run(code)
+    assert outcome.repr is not None
+    assert outcome.repr.startswith(begin)
+    assert outcome.truncated
+    assert len(outcome.repr.encode()) <= 1024 * 1024
+    assert repr(outcome.value) == "UNSET"
+
+
+async def test_a_large_container_has_python_s_own_repr(bench: Bench) -> None:
+    for code in (
+        "list(range(20_000))",
+        "dict.fromkeys(range(20_000))",
+        "tuple('ab') * 9_000",
+        "[([n], {n: {n}}, (n,), [], set()) for n in range(5_000)]",
+        "set(range(20_000))",
+    ):
+        outcome = await bench.run(code)
+        assert outcome.repr == repr(eval(code))
+        assert not outcome.truncated
+    assert (await bench.run("frozenset(range(20_000))")).repr == repr(frozenset(range(20_000)))
+
+
+async def test_values_that_refer_to_themselves_or_double_at_each_step(bench: Bench) -> None:
+    assert (await bench.run("a = []\na.append(a)\na")).repr == "[[...]]"
+    outcome = await bench.run("b = 'x'\nfor _ in range(60): b = [b, b]\nb is None or 5")
+    assert outcome.value == 5
+    assert (await bench.run("c = 1\nfor _ in range(100): c = [c]\nc")).value is msgspec.UNSET
+
+
+async def test_a_value_of_some_megabytes_travels_whole(bench: Bench) -> None:
+    assert await bench.value("'x' * 5_000_000") == "x" * 5_000_000
+    assert await bench.value("list(range(300_000))") == list(range(300_000))
+
+
+async def test_errors_are_told_within_limits(bench: Bench) -> None:
+    code = "error = ValueError('m' * 50_000_000)\nfor _ in range(1000): error.add_note('n' * 100_000)\nraise error"
+    outcome = await bench.run(code)
+    assert outcome.error is not None
+    assert outcome.error.exception_type == "ValueError"
+    assert len(outcome.error.message) == 64 * 1024
+    assert (len(outcome.error.notes), len(outcome.error.notes[0])) == (100, 4 * 1024)
+    assert len(outcome.error.traceback) < 300_000
+    assert outcome.error.traceback.startswith("Traceback")
+    assert await bench.value("1") == 1
+
+
+async def test_all_names_may_be_deleted(bench: Bench) -> None:
+    await bench.run("mine = 1\nglobals().clear()")
+    assert await bench.value("class C: pass\n[C.__module__, __name__, 'mine' in globals(), In[-1][:5]]") == [
+        "__main__",
+        "__main__",
+        False,
+        "class",
+    ]
+
+
+async def test_what_an_exit_was_is_kept(bench: Bench) -> None:
+    await bench.run("import sys\nsys.exit('bye')")
+    assert await bench.value("_exit_code") == "bye"
