@@ -21,7 +21,7 @@ def test_status(desk: Desk, terminal: Terminal) -> None:
     )
     assert found["ready"] is True
     assert 0 < found["uptime_s"] < 3600
-    assert {row["name"] for row in found["projections"]} == {"layouts", "agents", "containers", "events"}
+    assert {row["name"] for row in found["projections"]} == {"layouts", "agents", "containers", "executions", "events"}
     assert found["layouts"]["ready"] >= 1
     assert found["panes"]["ready"] == 3 * found["layouts"]["ready"]
     lines = dict(re.split(r" {2,}", line, maxsplit=1) for line in desk.ok("status").out.splitlines()[:9])
@@ -56,7 +56,7 @@ def test_a_rebuild_gives_the_same_rows_while_the_tower_serves(desk: Desk) -> Non
     desk.json("layout", "list")
     before = contents(desk.home)
     rebuilt = desk.json("projections", "rebuild")
-    assert rebuilt["rebuilt"] == ["layouts", "agents", "containers", "events"]
+    assert rebuilt["rebuilt"] == ["layouts", "agents", "containers", "executions", "events"]
     assert rebuilt["position"] == end
     assert contents(desk.home) == before
     made = desk.layout()
