@@ -5,7 +5,7 @@ Queries use the standard library's client: a command line that asks one question
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from urllib.parse import urlencode, urlsplit
 
@@ -30,10 +30,18 @@ class Answer(NamedTuple):
 
 
 class ServerEvent(NamedTuple):
-    """One event of a stream: `position` is its id."""
+    """One event of the log: `position` is its id."""
 
     position: int
     event: Row
+
+
+class Sent(NamedTuple):
+    """One server-sent event: its id (0 without one), what stands behind `event:`, and its data."""
+
+    id: int
+    name: str
+    data: Row
 
 
 class Queries:
@@ -115,6 +123,23 @@ class Queries:
 
         Raises `TimeoutError` after `timeout_s` in all, `Failure` when the tower ends the stream.
         """
+        for sent in self.server_sent("/v1/events/stream", query or {}, after=after, timeout_s=timeout_s):
+            yield ServerEvent(sent.id or int(sent.data.get("position", 0)), sent.data)
+        raise Failure(f"the tower at {self.running.http} ended the stream of events", "see whether it still runs")
+
+    def server_sent(
+        self,
+        path: str,
+        query: Mapping[str, object],
+        *,
+        after: int | None,
+        timeout_s: float | None = None,
+        opened: Callable[[], None] = lambda: None,
+    ) -> Iterator[Sent]:
+        """The server-sent events behind the id `after`, until the tower ends them. `opened` is called once it sends.
+
+        Raises `TimeoutError` after `timeout_s` in all, `Failure` when the tower goes away or refuses.
+        """
         import http.client
 
         from adapters.system import SystemClock
@@ -126,12 +151,13 @@ class Queries:
         if after is not None:
             headers["Last-Event-ID"] = str(after)
         try:
-            connection.request("GET", self._target("/v1/events/stream", query or {}), headers=headers)
+            connection.request("GET", self._target(path, query), headers=headers)
             stream = connection.sock
             response = connection.getresponse()
             if response.status != 200:
                 text = response.read().decode("utf-8", "replace")
                 self.checked(Answer(response.status, _decoded(text, response.headers.get_content_type())))
+            opened()
             for event in _server_events(response):
                 if event is not None:
                     yield event
@@ -144,7 +170,6 @@ class Queries:
             raise self._unanswered(error) from error
         finally:
             connection.close()
-        raise Failure(f"the tower at {self.running.http} ended the stream of events", "see whether it still runs")
 
     def read(self, path: str, query: Mapping[str, object]) -> Iterator[bytes]:
         """The body of a GET as it comes, for as long as the tower sends. Raises `Failure`."""
@@ -209,18 +234,19 @@ def _decoded(text: str, content_type: str) -> Any:
         return text
 
 
-def _server_events(response: "http.client.HTTPResponse") -> Iterator[ServerEvent | None]:
+def _server_events(response: "http.client.HTTPResponse") -> Iterator[Sent | None]:
     """The events of a `text/event-stream`; None after every other line, so that the caller can look at the time."""
-    position, data = 0, []
+    position, data, name = 0, [], ""
     for raw in response:
         line = raw.decode("utf-8", "replace").rstrip("\r\n")
         if not line and data:
-            event = json.loads("\n".join(data))
-            yield ServerEvent(position or int(event.get("position", 0)), event)
-            data = []
+            yield Sent(position, name, json.loads("\n".join(data)))
+            data, name = [], ""
             continue
         if line.startswith("data:"):
             data.append(line[5:].lstrip())
+        elif line.startswith("event:"):
+            name = line[6:].strip()
         elif line.startswith("id:") and line[3:].strip().isdigit():
             position = int(line[3:])
         yield None
@@ -235,9 +261,13 @@ def command(
     *,
     idempotency_key: str | None = None,
     timeout_s: float = ANSWER_TIMEOUT_S,
+    nulls: bool = False,
 ) -> Row:
-    """Ask for `noun.verb` and wait for the outcome: the whole outcome when accepted, `Failure` when rejected."""
-    given = {key: value for key, value in data.items() if value is not None}
+    """Ask for `noun.verb` and wait for the outcome: the whole outcome when accepted, `Failure` when rejected.
+
+    Of `data`, None stands for what is not given, unless `nulls`.
+    """
+    given = {key: value for key, value in data.items() if nulls or value is not None}
     if place.socket is not None:
         body = {"noun": noun, "verb": verb, "data": given}
         with Queries(place, running, timeout_s=timeout_s) as http:

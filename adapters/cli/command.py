@@ -38,9 +38,17 @@ class Cli:
     def queries(self) -> Queries:
         return Queries(self.place, self.running)
 
-    def command(self, noun: str, verb: str, data: dict[str, object], idempotency_key: str | None = None) -> Any:
-        """The outcome of an accepted command; `Failure` for a rejection."""
-        return send_command(self.place, self.running, noun, verb, data, idempotency_key=idempotency_key)
+    def command(
+        self,
+        noun: str,
+        verb: str,
+        data: dict[str, object],
+        idempotency_key: str | None = None,
+        *,
+        nulls: bool = False,
+    ) -> Any:
+        """The outcome of an accepted command; `Failure` for a rejection. None in `data` is sent with `nulls` only."""
+        return send_command(self.place, self.running, noun, verb, data, idempotency_key=idempotency_key, nulls=nulls)
 
 
 def register(app: typer.Typer, name: str, **settings: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:

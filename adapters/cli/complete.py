@@ -10,7 +10,7 @@ import typer
 
 from adapters.cli.client import Queries, Row
 from adapters.cli.failures import Failure
-from adapters.cli.output import container, short
+from adapters.cli.output import container, first_line, short
 from adapters.cli.place import find
 
 DEADLINE_S: Final = 0.5
@@ -48,6 +48,17 @@ def panes(context: typer.Context, incomplete: str) -> Offer:
     return _ids(rows, incomplete, lambda row: f"{row.get('label')} ({row['state']})")
 
 
+def executions(context: typer.Context, incomplete: str) -> Offer:
+    rows = _rows(context, "/v1/executions")
+    return _ids(rows, incomplete, lambda row: f"{first_line(row.get('code'))} ({row['state']})")
+
+
+def promises(context: typer.Context, incomplete: str) -> Offer:
+    """Those that somebody can settle."""
+    rows = _rows(context, "/v1/promises", state="pending")
+    return [(row["id"], row["state"]) for row in rows if row["id"].startswith(incomplete)]
+
+
 def containers(context: typer.Context, incomplete: str) -> Offer:
     """Names, and ids once one is begun."""
     offer: Offer = []
@@ -68,7 +79,7 @@ def _ids(rows: list[Row], incomplete: str, describe: Callable[[Row], str]) -> Of
     return by_end + by_start
 
 
-def _rows(context: typer.Context, path: str) -> list[Row]:
+def _rows(context: typer.Context, path: str, **query: object) -> list[Row]:
     def given(name: str) -> Iterator[str]:
         for params in (context.params, context.find_root().params):
             if params.get(name):
@@ -80,6 +91,6 @@ def _rows(context: typer.Context, path: str) -> list[Row]:
         if running is None:
             return []
         with Queries(place, running, timeout_s=DEADLINE_S) as queries:
-            return [row for row in queries.items(path, most=MOST) if row["state"] not in ENDED]
+            return [row for row in queries.items(path, most=MOST, **query) if row["state"] not in ENDED]
     except (Failure, OSError, KeyError, TypeError):
         return []

@@ -48,6 +48,13 @@ _HINTS: Final = {
     "managed_session_name_conflict": "give another --session-name, or end that tmux session",
     "managed_layout_capacity_exceeded": "remove a layout first: `agenttower layout remove ID`",
     "managed_pane_concurrent_recreate": "wait until its successor is settled: `agenttower pane list`",
+    "execution_not_found": "`agenttower exec list` shows the last ones",
+    "execution_already_ended": "`agenttower exec show ID` says how",
+    "execution_not_paused": "`agenttower exec show ID` says where it stands",
+    "promise_not_found": "`agenttower promise list` shows the last ones; `exec show ID` what an execution asks",
+    "promise_already_settled": "`agenttower promise show ID` says with what",
+    "worker_busy": "without --reject-busy it waits for its turn; `agenttower exec list` shows who is there",
+    "idempotency_conflict": "give another key or id",
     "tower_busy": "ask again in a moment, with the same --idempotency-key if you gave one",
 }
 """Code -> what a person at a terminal can do about it."""

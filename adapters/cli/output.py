@@ -34,6 +34,16 @@ STATE_STYLES: Final = {
     "behind": "yellow",
     "stopped": "red",
     "gone": "dim",
+    "requested": "yellow",
+    "retrying": "yellow",
+    "paused": "magenta",
+    "completed": "green",
+    "cancelled": "dim",
+    "timed_out": "red",
+    "lost": "red",
+    "pending": "yellow",
+    "resolved": "green",
+    "rejected": "red",
 }
 
 
@@ -76,6 +86,12 @@ def state(name: str | None) -> "Text":
 def container(identifier: str | None) -> str:
     """`host`, or the usual 12 digits of a container."""
     return identifier[:12] if identifier else "-"
+
+
+def first_line(text: str | None) -> str:
+    """Of code: the first line with something on it; `…` for more of them."""
+    lines = [line.strip() for line in (text or "").splitlines() if line.strip()]
+    return f"{lines[0]} …" if len(lines) > 1 else lines[0] if lines else ""
 
 
 def address(url: str) -> str:

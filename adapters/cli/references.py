@@ -1,4 +1,5 @@
-"""Naming a layout, a pane or a container on the command line: an id, the beginning or the end of one, or a name.
+"""Naming a layout, a pane, a container, an execution or a promise on the command line: an id, the beginning or the end
+of one, or a name.
 
 A layout also goes by its tmux session, a pane by its label or `session/label`, a container by its name or the beginning
 of either. What stands for several things is refused with the list of them, whatever the command.
@@ -6,6 +7,7 @@ of either. What stands for several things is refused with the list of them, what
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final
+from urllib.parse import quote
 
 from adapters.cli.client import Queries, Row
 from adapters.cli.failures import Failure
@@ -13,6 +15,9 @@ from adapters.cli.output import container, short
 
 HOST: Final = "host"
 """This machine, which needs no look-up."""
+
+RECENT: Final = 2_000
+"""Executions and promises that are looked through for the beginning or the end of an id."""
 
 SHOWN: Final = 8
 """Candidates named in the message about an ambiguous reference."""
@@ -54,6 +59,37 @@ def pane(queries: Queries, reference: str) -> Row:
             details={"pane_id": reference},
         )
     return _only(found, reference, "panes", lambda row: f"{short(row['id'])} {row.get('label')} {row['state']}")
+
+
+def execution_id(queries: Queries, reference: str) -> str:
+    """The one execution that `reference` names, of the `RECENT` last ones unless it is a whole id."""
+    return _recent(
+        queries, "execution", reference, lambda row: f"{short(row['id'])} {row['state']}", "`agenttower exec list`"
+    )
+
+
+def promise_id(queries: Queries, reference: str) -> str:
+    """The one promise that `reference` names, of the `RECENT` last ones unless it is a whole id."""
+    return _recent(
+        queries, "promise", reference, lambda row: f"{row['id']} {row['state']}", "`agenttower promise list`"
+    )
+
+
+def _recent(queries: Queries, kind: str, reference: str, describe: Callable[[Row], str], lists: str) -> str:
+    path = f"/v1/{kind}s"
+    whole = queries.ask(f"{path}/{quote(reference, safe='')}") if reference else None
+    if whole is not None and whole.status == 200:
+        return whole.body["id"]
+    rows = queries.items(path, most=RECENT)
+    found = [row for row in rows if reference and (row["id"].startswith(reference) or row["id"].endswith(reference))]
+    if not found:
+        raise Failure(
+            f"no {kind} has an id that begins or ends with {reference!r}",
+            f"{lists} shows the last ones",
+            code=f"{kind}_not_found",
+            details={f"{kind}_id": reference},
+        )
+    return _only(found, reference, f"{kind}s", describe)["id"]
 
 
 def container_id(queries: Queries, reference: str) -> str:

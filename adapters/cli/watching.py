@@ -1,0 +1,294 @@
+"""Staying with one execution: prints what it prints, asks what it asks, cancels it on Ctrl-C, until it ends."""
+
+import select
+import signal
+import sys
+from types import FrameType
+from typing import Any, Final
+
+from adapters.cli import output
+from adapters.cli.answering import Lines
+from adapters.cli.client import Row
+from adapters.cli.command import Cli
+from adapters.cli.elapsed import Elapsed
+from adapters.cli.failures import Failure
+from adapters.cli.following import (
+    ENDS,
+    Away,
+    Back,
+    Broken,
+    Feed,
+    Happened,
+    Item,
+    NotKept,
+    Output,
+    OutputEnded,
+)
+
+SEND_AGAIN_S: Final = 0.5
+"""After an answer that did not arrive."""
+
+_DOING: Final = {
+    "requested": "waiting for its turn",
+    "running": "running",
+    "retrying": "waiting for the next attempt",
+    "paused": "paused",
+}
+_BECOMES: Final = {
+    "execution.started": "running",
+    "execution.resumed": "requested",
+    "execution.retry_scheduled": "retrying",
+}
+
+
+class Watched:
+    """How it ended: `state`, the fields of its last event as `data`, `position` of that; what it printed, if that was
+    not shown."""
+
+    def __init__(self) -> None:
+        self.state = ""
+        self.data: dict[str, Any] = {}
+        self.position = 0
+        self.stdout: list[str] = []
+        self.stderr: list[str] = []
+
+
+def watch(cli: Cli, execution_id: str, position: int, lines: Lines, *, shows: bool, quiet: bool) -> Watched:
+    """Until it has ended, and all its output is printed (`shows`) or kept (`quiet` too). Raises `Failure`."""
+    row = cli.queries.get(f"/v1/executions/{execution_id}", after=position)
+    with Feed(cli.place, execution_id, after=position, output=shows) as feed:
+        watching = _Watching(cli, feed, row, lines, shows=shows, quiet=quiet)
+        before = signal.signal(signal.SIGINT, watching.interrupted)
+        try:
+            return watching.until_the_end()
+        finally:
+            watching.elapsed.hide()
+            signal.signal(signal.SIGINT, before)
+
+
+class _Watching:
+    def __init__(self, cli: Cli, feed: Feed, row: Row, lines: Lines, *, shows: bool, quiet: bool) -> None:
+        self.elapsed = Elapsed("Ctrl-C cancels it", quiet=quiet)
+        self._cli = cli
+        self._feed = feed
+        self._id: Final[str] = row["id"]
+        self._lines = lines
+        self._quiet = quiet
+        self._watched = Watched()
+        self._state: str = row["state"]
+        self._is_away = False
+        self._output_ended = not shows
+        self._at_line_start = True
+        self._interrupts = 0
+        self._cancels = 0
+        self._answers: list[tuple[int, str | None]] = []
+        self._questions = _Questions(lines)
+        for question in row.get("input_requests") or ():
+            self._questions.opened(int(question["n"]), question)
+        if self._state in ENDS.values() or self._state == "paused":
+            self._ended(self._state, row, position=0)
+
+    def interrupted(self, _number: int, _frame: FrameType | None) -> None:
+        """The first time it is cancelled, by the loop; the second time this ends at once."""
+        self._interrupts += 1
+        if self._interrupts > 1:
+            raise KeyboardInterrupt
+        self._feed.wake()
+
+    def until_the_end(self) -> Watched:
+        try:
+            while not (self._watched.state and self._output_ended):
+                self._step()
+        except KeyboardInterrupt:
+            self.elapsed.hide()
+            output.note(f"\nLeft: execution {self._id} goes on. `agenttower exec follow {output.short(self._id)}`")
+            raise
+        self.elapsed.hide()
+        self._fresh_line()
+        return self._watched
+
+    def _step(self) -> None:
+        wanted: list[Any] = [self._feed]
+        if self._questions.is_open and not self._lines.is_ready:
+            wanted.append(self._lines)
+        ready, _, _ = select.select(wanted, [], [], SEND_AGAIN_S if self._answers else self.elapsed.tick_s)
+        for item in self._feed.take():
+            self._take(item)
+        if self._lines in ready:
+            self._lines.read()
+        while self._questions.is_open and self._lines.is_ready:
+            self._answers.append(self._questions.answered())
+        while self._answers and not self._is_away and self._sent(*self._answers[0]):
+            del self._answers[0]
+        if self._interrupts > self._cancels and not self._watched.state:
+            self._cancels = self._interrupts
+            self._cancel()
+        if not self._questions.is_open and self._at_line_start:
+            self.elapsed.show("the tower is away" if self._is_away else _DOING.get(self._state, self._state))
+
+    def _take(self, item: Item) -> None:
+        match item:
+            case Output():
+                self._print(item)
+            case NotKept():
+                self._say(f"[{item.size_bytes} bytes of output were not kept]")
+            case OutputEnded():
+                self._output_ended = True
+                if item.failure is not None:
+                    self._say(f"The rest of the output cannot be shown: {item.failure.message}")
+            case Happened():
+                self._happened(item)
+            case Away():
+                self._is_away = True
+                self._say("The tower is away; the execution is safe in its log. Waiting for it")
+            case Back():
+                self._is_away = False
+                self._say("The tower is back")
+            case Broken():
+                if not self._watched.state:
+                    raise item.failure
+
+    def _happened(self, event: Happened) -> None:
+        if event.name in ENDS:
+            self._ended(ENDS[event.name], event.data, event.position)
+        elif event.name == "execution.paused":
+            self._ended("paused", event.data, event.position)
+        elif event.name == "promise.created":
+            self._asked(event)
+        elif event.name.startswith("promise."):
+            self._questions.settled(_number(event.subject), event.name)
+        elif event.name in _BECOMES:
+            self._state = _BECOMES[event.name]
+            if event.name == "execution.retry_scheduled":
+                self._say(f"Attempt {event.data['attempt']} {_WENT[event.data['reason']]}; it runs again")
+
+    def _asked(self, event: Happened) -> None:
+        data = event.data.get("data") or {}
+        if data.get("kind") == "input":
+            self.elapsed.hide()
+            self._fresh_line()
+            self._questions.opened(_number(event.subject), data)
+
+    def _ended(self, state: str, data: Row, position: int) -> None:
+        self._watched.state, self._watched.data, self._watched.position = state, data, position
+        self._questions.close()
+
+    def _print(self, piece: Output) -> None:
+        if self._quiet:
+            (self._watched.stderr if piece.stream == "stderr" else self._watched.stdout).append(piece.text)
+            return
+        self.elapsed.hide()
+        stream = sys.stderr if piece.stream == "stderr" else sys.stdout
+        stream.buffer.write(piece.text.encode("utf-8", "replace"))
+        stream.buffer.flush()
+        if stream.isatty():
+            self._at_line_start = piece.text.endswith("\n")
+
+    def _sent(self, n: int, value: str | None) -> bool:
+        """Whether an answer is done with. Nobody knows whether one without an outcome arrived: the same once more does
+        no harm."""
+        data: dict[str, object] = {"execution_id": self._id, "n": n, "value": value}
+        try:
+            Cli(self._cli.home, self._cli.node).command("execution", "answer", data, nulls=True)
+        except Failure as failure:
+            if failure.code in ("", "tower_busy", "temporarily_unavailable", "outcome_pending"):
+                return False
+            if failure.code == "validation_failed":
+                self._say(str(failure.details.get("reason", failure.message)))
+                self._questions.ask_again(n)
+            elif failure.code not in ("promise_already_settled", "execution_already_ended"):
+                raise
+        return True
+
+    def _cancel(self) -> None:
+        self._say("Cancelling; Ctrl-C again leaves it to itself")
+        self._questions.close()
+        try:
+            Cli(self._cli.home, self._cli.node).command("execution", "cancel", {"execution_id": self._id})
+        except Failure as failure:
+            if failure.code != "execution_already_ended":
+                raise
+
+    def _say(self, text: str) -> None:
+        self.elapsed.hide()
+        self._fresh_line()
+        output.note(text)
+
+    def _fresh_line(self) -> None:
+        if not self._at_line_start:
+            output.note("")
+            self._at_line_start = True
+
+
+_WENT: Final = {"failed": "failed", "lost": "is lost"}
+
+
+def _number(promise_id: str) -> int:
+    return int(promise_id.rpartition(":")[2])
+
+
+class _Questions:
+    """Those that are open, in order; the first is asked on stderr."""
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+        self._open: dict[int, Row] = {}
+        self._asked: int | None = None
+        self._answered: dict[int, Row] = {}
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self._open)
+
+    def opened(self, n: int, question: Row) -> None:
+        if n not in self._open and n not in self._answered:
+            self._open[n] = question
+            self._ask()
+
+    def settled(self, n: int, how: str) -> None:
+        """By somebody else, or by its deadline."""
+        if self._open.pop(n, None) is None:
+            return
+        was_asked, self._asked = self._asked == n, None
+        if was_asked:
+            self._lines.echo()
+            output.note("(nobody answered in time)" if how == "promise.timed_out" else "(answered elsewhere)")
+        self._ask()
+
+    def answered(self) -> tuple[int, str | None]:
+        """The number of the question that was asked, and the line."""
+        n, value = next(iter(self._open)), self._lines.take()
+        if self._open[n].get("secret") and self._lines.is_terminal:
+            output.note("")
+        self._lines.echo()
+        self._answered[n] = self._open.pop(n)
+        self._asked = None
+        self._ask()
+        return n, value
+
+    def ask_again(self, n: int) -> None:
+        """Its answer was not taken. On a terminal only: the next line of a file would be as wrong."""
+        if not self._lines.is_terminal:
+            raise Failure("the answer from standard input was not taken", code="validation_failed")
+        self._open = {n: self._answered.pop(n), **self._open}
+        self._asked = None
+        self._ask()
+
+    def close(self) -> None:
+        self._open.clear()
+        self._lines.echo()
+
+    def _ask(self) -> None:
+        if not self._open or self._asked is not None:
+            return
+        n, question = next(iter(self._open.items()))
+        self._asked = n
+        if question.get("secret"):
+            self._lines.hide()
+        prompt = str(question.get("prompt") or "")
+        choices = question.get("choices")
+        if choices:
+            prompt = f"{prompt.rstrip()} [{'/'.join(choices)}] "
+        if prompt:
+            sys.stderr.write(prompt)
+            sys.stderr.flush()
