@@ -23,8 +23,8 @@ STATES: Final = tuple(str(state) for state in ExecutionState)
 RANKS: Final = {state: _ORDER.index(state) + 1 if state in _ORDER else len(_ORDER) + 1 for state in ExecutionState}
 """As lists are sorted: the open ones first, all that have ended together."""
 
-LISTED_REPR: Final = 200
-"""Characters of a repr in a list."""
+LISTED: Final = 200
+"""Characters of code and of a repr in a list."""
 
 EXECUTIONS: Final = read_table(
     "executions",
@@ -173,11 +173,12 @@ def shown(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def listed(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """Without code and value, the repr cut, the error without its traceback."""
+    """Without its value, code and repr cut, the error without its traceback."""
     item = shown(row)
-    del item["code"], item["value"]
+    del item["value"]
+    item["code"] = item["code"][:LISTED]
     if item["repr"] is not None:
-        item["repr"] = item["repr"][:LISTED_REPR]
+        item["repr"] = item["repr"][:LISTED]
     if item["error"] is not None:
         item["error"] = {**item["error"], "traceback": ""}
     return item

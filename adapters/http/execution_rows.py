@@ -14,6 +14,7 @@ PROMISE_ID = f"exec:{EXECUTION_ID}"
 
 EXECUTION: dict[str, Any] = {
     "id": EXECUTION_ID,
+    "code": "6 * 7",
     "session_id": "notebook",
     "owner": "host",
     "state": "completed",
@@ -47,7 +48,7 @@ EXECUTION: dict[str, Any] = {
     "ended_at": TIME,
     "updated_at": TIME,
 }
-WHOLE: dict[str, Any] = {**EXECUTION, "code": "6 * 7", "value": 42, "input_requests": []}
+WHOLE: dict[str, Any] = {**EXECUTION, "value": 42, "input_requests": []}
 PROMISE: dict[str, Any] = {
     "id": "review-7",
     "owner": "host",
@@ -82,7 +83,7 @@ class ExecutionError(BaseModel):
 
 
 class ExecutionListed(Row):
-    """An execution without its code and value."""
+    """An execution without its value."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXECUTION]})
 
@@ -90,6 +91,7 @@ class ExecutionListed(Row):
     session_id: str
     owner: str = Field(description="Who asked for it.")
     state: ExecutionState
+    code: str = Field(description="Its first 200 characters in a list.")
     attempt: int = Field(ge=0, description="How many were started.")
     cancel_requested: Literal["execution", "session"] | None = Field(description="The scope of the cancel.")
     due_at: datetime | None = Field(description="When the next attempt may start.")
@@ -138,7 +140,7 @@ class Execution(ExecutionListed):
 
     model_config = ConfigDict(json_schema_extra={"examples": [WHOLE]})
 
-    code: str
+    code: str = Field(description="Whole.")
     value: Any = Field(description="Any JSON; null also where there is none, see `has_value`.")
     input_requests: list[InputRequest]
 
