@@ -9,6 +9,7 @@ import resource
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Literal
 
 import msgspec
@@ -19,6 +20,7 @@ from nats.aio.msg import Msg
 
 from adapters.nats.client import CommandClient, Door
 from adapters.nats.connection import connect
+from adapters.nats.wire import WireClient
 from adapters.system import SystemIds
 from tests.bench.machine import Load
 
@@ -28,7 +30,7 @@ ECHO_SUBJECT = "bench.echo"
 PAYLOAD = b"x" * 480
 """As long as the event of a refused command."""
 
-Kind = Literal["request", "durable", "raw-request", "raw-publish", "raw-fenced", "echo"]
+Kind = Literal["request", "durable", "execution", "raw-request", "raw-publish", "raw-fenced", "echo"]
 Call = Callable[[], Awaitable[object]]
 
 
@@ -61,14 +63,18 @@ async def main(spec: Spec) -> None:
     if spec.kind == "echo":
         await _echo(spec)
         return
-    if spec.kind in ("request", "durable"):
+    if spec.kind == "execution":
+        client = await connect(spec.url, name="bench")
+        figures = await _measure(spec, *await _executions(client, spec))
+        await client.close()
+    elif spec.kind in ("request", "durable"):
         client = await connect(spec.url, name="bench")
         call = _command(CommandClient(client, spec.node, ids=SystemIds()), spec.kind)
-        figures = await _measure(spec, call)
+        figures = await _measure(spec, *[call] * spec.clients)
         await client.close()
     else:
         raw = await nats.connect(spec.url)
-        figures = await _measure(spec, await _raw(raw, spec.kind))
+        figures = await _measure(spec, *[await _raw(raw, spec.kind)] * spec.clients)
         await raw.close()
     sys.stdout.buffer.write(msgspec.json.encode(figures) + b"\n")
 
@@ -81,6 +87,33 @@ def _command(client: CommandClient, door: Door) -> Call:
         assert outcome["error"]["code"] == "managed_pane_not_found", outcome
 
     return call
+
+
+async def _executions(client: WireClient, spec: Spec) -> list[Call]:
+    """For each client `1+1` in a session of its own, which has run before: from the request to its durable end."""
+    commands, ids = CommandClient(client, spec.node, ids=SystemIds()), SystemIds()
+    ends: dict[str, asyncio.Future[str]] = {}
+
+    async def told(message: Msg) -> None:
+        _, _, _, _, execution_id, event = message.subject.split(".")
+        if event not in ("requested", "started") and (waiting := ends.get(execution_id)) is not None:
+            waiting.set_result(event)
+
+    await client.subscribe(f"tower.evt.{spec.node}.execution.*.*", cb=told)
+
+    async def run(session_id: str) -> None:
+        execution_id = ids.uuid7()
+        end = ends[execution_id] = asyncio.get_running_loop().create_future()
+        data = {"id": execution_id, "session_id": session_id, "code": "1+1"}
+        outcome = await commands.ask("execution", "request", data)
+        assert outcome["status"] == "accepted", outcome
+        async with asyncio.timeout(60):
+            assert await end == "completed"
+        del ends[execution_id]
+
+    calls = [partial(run, f"bench-{number}-{ids.uuid7()}") for number in range(spec.clients)]
+    await asyncio.gather(*(call() for call in calls))
+    return calls
 
 
 async def _raw(client: Client, kind: Kind) -> Call:
@@ -99,12 +132,13 @@ async def _raw(client: Client, kind: Kind) -> Call:
     return fenced
 
 
-async def _measure(spec: Spec, call: Call) -> Figures:
+async def _measure(spec: Spec, *calls: Call) -> Figures:
+    """Each of `calls` again and again, all beside each other."""
     begins = time.monotonic() + spec.warm_s
     ends = begins + spec.run_s
     times: list[float] = []
 
-    async def one() -> None:
+    async def one(call: Call) -> None:
         while (started := time.perf_counter(), time.monotonic())[1] < ends:
             await call()
             if begins < time.monotonic() <= ends:
@@ -119,7 +153,7 @@ async def _measure(spec: Spec, call: Call) -> Figures:
         mine = _own_cpu_s() - used
         cores.update(load.since(spec.run_s, [mine]), client=mine / spec.run_s)
 
-    await asyncio.gather(watch(), *(one() for _ in range(spec.clients)))
+    await asyncio.gather(watch(), *map(one, calls))
     times.sort()
     return Figures(
         count=len(times),
