@@ -10,7 +10,7 @@ import structlog
 import uvloop
 from rich.console import Console
 
-from tests.bench import doors, executing, memory, peer, reading, starting, terminals
+from tests.bench import doors, durable, executing, memory, peer, reading, starting, terminals
 from tests.bench.report import Check, Options, Part, show, show_checks
 
 WIDTH = 120
@@ -22,6 +22,7 @@ PARTS: dict[str, tuple[str, Callable[[Options], Awaitable[Part]]]] = {
     "starting": ("start with a past", starting.measure),
     "terminals": ("panes on tmux, deaths through HTTP", terminals.measure),
     "executing": ("code in workers, without a broker", executing.measure),
+    "durable": ("executions from request to durable end", durable.measure),
     "memory": ("memory of a layout", memory.measure),
     "peer": ("the nearest peer", peer.measure),
 }

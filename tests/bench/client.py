@@ -111,7 +111,7 @@ async def _executions(client: WireClient, spec: Spec) -> list[Call]:
             assert await end == "completed"
         del ends[execution_id]
 
-    calls = [partial(run, f"bench-{number}-{ids.uuid7()}") for number in range(spec.clients)]
+    calls: list[Call] = [partial(run, f"bench-{number}-{ids.uuid7()}") for number in range(spec.clients)]
     await asyncio.gather(*(call() for call in calls))
     return calls
 

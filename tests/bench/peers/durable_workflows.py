@@ -1,4 +1,4 @@
-"""DBOS on SQLite, a workflow with one step that adds 1 and 1: figures as JSON. `python durable_workflows.py RUNS FOLDER`"""
+"""DBOS on SQLite, a workflow with one step that adds 1 and 1: `python durable_workflows.py RUNS FOLDER`"""
 
 import json
 import statistics
