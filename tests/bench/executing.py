@@ -20,11 +20,13 @@ from adapters.executing.output import Chunk
 from adapters.executing.pool import Pool
 from adapters.executing.process import WorkerSettings
 from adapters.executing.sources import Source
+from tests.bench.peers import figures_of
 from tests.bench.report import Check, Options, Part, ms, rate, table
 from tests.waiting import eventually
 
 MB: Final = 1_000_000
 OUTPUT_BYTES: Final = 100 * MB
+SESSIONS: Final = (1, 8, 64)
 LINES: Final = "line = 'x' * 79\nfor _ in range({count}): print(line)"
 WRITES: Final = "import os\nblock = b'x' * 65_536\nfor _ in range({count}): os.write(1, block)"
 
@@ -57,6 +59,8 @@ async def measure(options: Options) -> Part:
         await _starts(part, options, settings)
         await _output(part, options, settings)
         await _cancels(part, options, settings)
+        await _sessions(part, options, settings)
+    _peer(part, options)
     part.notes.append("local: no broker, no log; the engine in this process, the code in its worker")
     return part
 
@@ -220,3 +224,45 @@ async def _cancels(part: Part, options: Options, settings: WorkerSettings) -> No
         part.checks.append(Check(f"cancel of {name}", f"{target_ms} ms", f"{ms(p50_ms)} ms", p50_ms < target_ms))
     part.tables.append(shown)
     part.notes.append("a C loop ignores the interrupt: after the grace of 500 ms its worker is killed")
+
+
+async def _sessions(part: Part, options: Options, settings: WorkerSettings) -> None:
+    shown = table("Sessions beside each other, 1 + 1 each", "sessions", "executions/s")
+
+    async def busy(engine: LocalEngine, until: float) -> int:
+        count = 0
+        while time.perf_counter() < until:
+            await engine.execute("1 + 1")
+            count += 1
+        return count
+
+    for sessions in SESSIONS:
+        async with contextlib.AsyncExitStack() as stack:
+            engines = [await stack.enter_async_context(_engine(settings)) for _ in range(sessions)]
+            await asyncio.gather(*(engine.execute("1") for engine in engines))
+            began = time.perf_counter()
+            counts = await asyncio.gather(*(busy(engine, began + options.run_s) for engine in engines))
+            shown.add_row(str(sessions), rate(sum(counts) / (time.perf_counter() - began)))
+    part.tables.append(shown)
+
+
+def _peer(part: Part, options: Options) -> None:
+    found = figures_of("jupyter", str(100 * options.rounds), str(OUTPUT_BYTES // MB))
+    if found is None:
+        part.notes.append("ipykernel and jupyter_client are not installed: pip install '.[bench]'")
+        return
+    shown = table("The same of ipykernel, through jupyter_client", "", "")
+
+    def row(name: str, value: float | None, unit: str) -> None:
+        shown.add_row(name, "never" if value is None else f"{ms(value)} {unit}")
+
+    row("1 + 1, p50", found["p50_ms"], "ms")
+    row("1 + 1, p99", found["p99_ms"], "ms")
+    row("from nothing to the first result", found["cold_ms"], "ms")
+    for name in ("loop", "sleep", "await"):
+        row(f"an interrupt ends a cell that is in {name}", found[f"cancel_{name}_ms"], "ms")
+    row("80-byte lines", found.get("lines_mb_s"), "MB/s")
+    row("64 KiB writes", found.get("blocks_mb_s"), "MB/s")
+    for sessions, each in found["rates"].items():
+        row(f"{sessions} sessions, executions/s", each, "")
+    part.tables.append(shown)
