@@ -60,7 +60,7 @@ def show(console: Console, part: Part) -> None:
     for each in part.tables:
         console.print(each)
     for note in part.notes:
-        console.print(f"  {note}", style="dim", highlight=False)
+        console.print(f"  {note}", style="dim", highlight=False, markup=False)
     console.print()
 
 
