@@ -1,12 +1,16 @@
 """The parts that run executions, put together: workers, output, blobs, and the effects over them."""
 
 import asyncio
+import hashlib
 import os
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import structlog
+
 from adapters.crashing import armed
+from adapters.executing.children import end_marked
 from adapters.executing.machine import LocalMachine
 from adapters.executing.process import WorkerSettings
 from adapters.executing.workers import SessionWorkers
@@ -22,6 +26,8 @@ from handlers.effects.follow_ups import FollowUps
 from handlers.effects.inputs import Inputs
 from handlers.effects.namespaces import Namespaces
 from handlers.ports import Clock, Texts, Timers
+
+_log = structlog.get_logger("executions")
 
 HIDDEN: Final = (ENV_PREFIX,)
 """Beginnings of variables that code in a worker does not see: the tower's own, credentials among them."""
@@ -43,7 +49,10 @@ class Executions:
     ) -> None:
         self._folder = settings.work_dir
         environment, policy = worker_env(os.environ), policy_of(settings)
-        worker = WorkerSettings(working_dir=str(settings.work_dir), python=settings.worker_python, env=environment)
+        self._owner = mark_of(settings.home, settings.node)
+        worker = WorkerSettings(
+            working_dir=str(settings.work_dir), python=settings.worker_python, env=environment, owner=self._owner
+        )
         self.workers = SessionWorkers(worker)
         self.output = BrokerOutput(connection, settings.node)
         self.blobs = blobs_of(settings.home, settings.node)
@@ -67,12 +76,19 @@ class Executions:
         self.deadlines = Deadlines(timers=timers, follow_ups=follow_ups, clock=clock)
 
     async def prepare(self) -> None:
-        """Raises `OSError`."""
+        """A place for code to run in, and the end of what a run that was killed has left. Raises `OSError`."""
         await asyncio.to_thread(self._folder.mkdir, parents=True, exist_ok=True)
+        if left := await asyncio.to_thread(end_marked, self._owner):
+            _log.warning("processes of an earlier run of this tower were ended", processes=left)
 
     def run(self, own: Callable[[Coroutine[Any, Any, None], str], object]) -> None:
         own(self.workers.run(), "workers")
         own(self.output.run(), "output")
+
+
+def mark_of(home: Path, node: str) -> str:
+    """By which this tower's workers and all that they start are known, from one run to the next."""
+    return hashlib.blake2b(f"{home.resolve()}\0{node}".encode(), digest_size=12).hexdigest()
 
 
 def blobs_of(home: Path, node: str) -> FileBlobs:

@@ -6,16 +6,23 @@ from tests.integration.durable.conftest import Runs
 from tests.waiting import eventually
 
 COUNTS = "with open({path!r}, 'a') as file: file.write('run\\n')\n"
+LEAVES = (
+    "import subprocess\nchild = subprocess.Popen(['sleep', '1000'], start_new_session=True)\n"
+    "with open({path!r}, 'w') as file: file.write(str(child.pid))\n"
+)
 
 
 async def test_after_a_restart(runs: Runs, short_tmp: Path) -> None:
     """One kill for all: what waited runs, what ran is lost, or runs again where that is safe; who was asked is not
     asked again; names are those of the last checkpoint; deadlines hold."""
-    once, twice = short_tmp / "once", short_tmp / "twice"
+    once, twice, left = short_tmp / "once", short_tmp / "twice", short_tmp / "left"
     assert await runs.value("names = [1, 2]\ndef twice(): return names * 2\nlen(names)", session_id="saved") == 2
     runs.desk.accepted("session", "checkpoint", {"session_id": "saved"})
     await runs.of_session("saved", "checkpointed")
-    ran = runs.request(COUNTS.format(path=str(once)) + "import time; time.sleep(600)", session_id="busy")
+    ran = runs.request(
+        LEAVES.format(path=str(left)) + COUNTS.format(path=str(once)) + "import time; time.sleep(600)",
+        session_id="busy",
+    )
     waited = runs.request("'waited'", session_id="busy")
     again = runs.request(
         COUNTS.format(path=str(twice)) + "first = input('1? ')\nsecond = input('2? ')\nfirst + second",
@@ -29,7 +36,9 @@ async def test_after_a_restart(runs: Runs, short_tmp: Path) -> None:
     await eventually(lambda: runs.events(ran, "started") and once.exists(), "it has begun", timeout_s=30)
     await runs.event(cancelled, "started")
     promise = runs.desk.accepted("promise", "create", {"timeout": 2})["promise_id"]
+    child = int(left.read_text())
     runs.desk.restart()
+    await eventually(lambda: not Path(f"/proc/{child}").exists(), "the end of what had left its group")
     end = await runs.end(ran)
     assert (end["event"], end["attempt"]) == ("lost", 1)
     assert (await runs.end(waited))["value"] == "waited"
