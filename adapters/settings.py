@@ -162,7 +162,7 @@ class Settings(BaseSettings):
         default=(), description="--filter values of the container program, a list or text with commas (label=bench)"
     )
     worker_python: str = Field(
-        default=sys.executable,
+        default_factory=lambda: sys.executable,
         min_length=1,
         description="a Python of 3.11 or newer that runs executions, such as a venv's",
     )

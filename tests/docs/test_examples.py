@@ -1,4 +1,4 @@
-"""The examples, run as they stand, against a broker that goes on while no tower runs."""
+"""The examples, run as they stand; the NATS ones against a broker that goes on while no tower runs."""
 
 import asyncio
 import json
@@ -114,3 +114,21 @@ async def test_the_subscriber_starts_at_a_position_or_now(broker: EmbeddedBroker
         await ended(later)
         await ended(now)
     assert await first.wait() == 0
+
+
+async def test_a_person_answers_after_a_restart_of_the_tower(short_tmp: Path) -> None:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("AGENTTOWER_", "XDG_"))}
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(EXAMPLES / "human_in_the_loop.py"),
+        env={**kept, "PATH": programs, "TMPDIR": str(short_tmp), "XDG_CONFIG_HOME": str(short_tmp)},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        told = [await line_of(process) for _ in range(5)]
+        assert await asyncio.wait_for(process.wait(), DEADLINE_S) == 0
+    finally:
+        await ended(process)
+    assert told[0] == "asked:      Buy a lamp for 480?"
+    assert told[-1] == ('it is completed at attempt 2, with the value {"bought": true, "item": "lamp", "price": 480}')

@@ -98,7 +98,7 @@ def test_a_fault_names_flag_variable_or_line(short_tmp: Path, monkeypatch: pytes
     ("text", "line", "said"),
     [
         ("node: a\nlaunch_setle: 1\n", 2, "launch_setle is no setting; did you mean launch_settle?"),
-        ("zzz: 1\n", 1, "zzz is no setting; known are container_cli, "),
+        ("zzz: 1\n", 1, "zzz is no setting; known are capabilities, container_cli, "),
         ("node: a\nhttp: 127.0.0.1:1\nnode: b\n", 3, "node stands here again, first on line 1"),
         ("- node\n", 1, "expected lines of `setting: value`"),
         ("node: [a\n", 2, "not YAML: "),
