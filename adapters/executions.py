@@ -15,7 +15,7 @@ from adapters.executing.machine import LocalMachine
 from adapters.executing.process import WorkerSettings
 from adapters.executing.workers import SessionWorkers
 from adapters.files.blobs import FileBlobs
-from adapters.nats.output import BrokerOutput
+from adapters.nats.output import MIB, BrokerOutput
 from adapters.nats.wire import WireClient
 from adapters.settings import ENV_PREFIX, Settings
 from domain.tower import Tower
@@ -54,7 +54,7 @@ class Executions:
             working_dir=str(settings.work_dir), python=settings.worker_python, env=environment, owner=self._owner
         )
         self.workers = SessionWorkers(worker)
-        self.output = BrokerOutput(connection, settings.node)
+        self.output = BrokerOutput(connection, settings.node, max_output_bytes=settings.execution_output_max_mb * MIB)
         self.blobs = blobs_of(settings.home, settings.node)
         workers, output, blobs = armed(self.workers), armed(self.output), armed(self.blobs)
         self.executing = armed(

@@ -53,10 +53,12 @@ class OutputFeed:
         self._is_open = False
         self._ended = ended
         self._is_whole = False
+        self._until: int | None = None
 
-    def finish(self) -> None:
-        """All output is in the stream by now."""
+    def finish(self, position: int | None = None) -> None:
+        """All output is in the stream by now; the last of it at `position`, where that is known (0 for none)."""
         self._ended = True
+        self._until = position
         self._reader.wake()
 
     async def open(self) -> None:
@@ -73,6 +75,8 @@ class OutputFeed:
 
     async def __anext__(self) -> list[OutputPiece]:
         while True:
+            if self._until is not None and self._reader.last >= self._until and not self._reader.holds:
+                raise StopAsyncIteration
             if not self._is_open:
                 await self.open()
             if self._ended and not self._is_whole:

@@ -92,6 +92,11 @@ class StreamReader(Generic[T]):
         """Nothing is left to take, and nothing was left in the stream when its last message was sent."""
         return self.remaining == 0 and not self._items
 
+    @property
+    def holds(self) -> int:
+        """Messages that have arrived and were not taken."""
+        return len(self._items)
+
     async def open(self) -> None:
         """Make the consumer. Raises `ApiError`, `NoResponders`, `NoAnswer`."""
         await self._drop_consumer()

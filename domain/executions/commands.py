@@ -129,6 +129,7 @@ class ExecutionReport(Request, frozen=True, kw_only=True):
     attempt: int
     execution_time: float = 0.0
     output_position: int = 0
+    truncated_bytes: int | UnsetType = UNSET
 
 
 class ExecutionRecordCompleted(ExecutionReport, frozen=True, kw_only=True):

@@ -91,11 +91,13 @@ class ExecutionStarted(ExecutionEvent, frozen=True, kw_only=True):
 
 class ExecutionEnd(ExecutionEvent, frozen=True, kw_only=True):
     """What all ends carry: `attempt` is the last that was started, 0 for none. `execution_time` in seconds.
-    `output_position`: stream sequence of the last chunk of output, 0 for none."""
+    `output_position`: stream sequence of the last chunk of output, 0 for none; `truncated_bytes` of output from its
+    middle were not kept, unset for none."""
 
     attempt: int
     execution_time: float = 0.0
     output_position: int = 0
+    truncated_bytes: int | UnsetType = UNSET
 
 
 class ExecutionCompleted(ExecutionEnd, frozen=True, kw_only=True):

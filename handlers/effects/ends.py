@@ -8,20 +8,21 @@ from msgspec import UNSET
 from domain.executions import commands as ec
 from domain.executions.events import ExecutionError
 from domain.promises import VALUE_BYTES
-from handlers.execution_ports import Failure, Outcome, State
+from handlers.execution_ports import Failure, Outcome, State, Written
 
 REPR_CHARACTERS: Final = 64 * 1024
 MESSAGE_CHARACTERS: Final = 8 * 1024
 TRACEBACK_CHARACTERS: Final = 32 * 1024
 NOTES: Final = 20
 NOTE_CHARACTERS: Final = 1_000
+NO_OUTPUT: Final = Written(position=0, written_bytes=0)
 NAMES: Final = 50
 """Of the calls that block, in one event."""
 
 CUT: Final = "…"
 
 
-def report(outcome: Outcome, attempt: int, output_position: int) -> ec.Ended:
+def report(outcome: Outcome, attempt: int, output: Written) -> ec.Ended:
     """The command that tells it. A value goes by `large_value` first; it is left out here when JSON cannot hold it."""
     match outcome.state:
         case State.COMPLETED:
@@ -30,7 +31,8 @@ def report(outcome: Outcome, attempt: int, output_position: int) -> ec.Ended:
                 execution_id=outcome.execution_id,
                 attempt=attempt,
                 execution_time=outcome.execution_time,
-                output_position=output_position,
+                output_position=output.position,
+                truncated_bytes=output.truncated_bytes or UNSET,
                 repr=None if outcome.repr is None else shown,
                 value=outcome.value,
                 mode=outcome.mode,
@@ -43,7 +45,8 @@ def report(outcome: Outcome, attempt: int, output_position: int) -> ec.Ended:
                 execution_id=outcome.execution_id,
                 attempt=attempt,
                 execution_time=outcome.execution_time,
-                output_position=output_position,
+                output_position=output.position,
+                truncated_bytes=output.truncated_bytes or UNSET,
                 error=error_of(outcome.error or Failure(exception_type="Exception", message="")),
                 mode=outcome.mode,
                 children=outcome.children,
@@ -54,7 +57,8 @@ def report(outcome: Outcome, attempt: int, output_position: int) -> ec.Ended:
                 execution_id=outcome.execution_id,
                 attempt=attempt,
                 execution_time=outcome.execution_time,
-                output_position=output_position,
+                output_position=output.position,
+                truncated_bytes=output.truncated_bytes or UNSET,
                 worker_restarted=outcome.worker_restarted,
             )
         case State.TIMED_OUT:
@@ -62,7 +66,8 @@ def report(outcome: Outcome, attempt: int, output_position: int) -> ec.Ended:
                 execution_id=outcome.execution_id,
                 attempt=attempt,
                 execution_time=outcome.execution_time,
-                output_position=output_position,
+                output_position=output.position,
+                truncated_bytes=output.truncated_bytes or UNSET,
                 worker_restarted=outcome.worker_restarted,
                 error=None if outcome.error is None else error_of(outcome.error),
             )

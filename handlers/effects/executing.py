@@ -28,7 +28,18 @@ from handlers.effects.follow_ups import FollowUps
 from handlers.effects.inputs import Inputs
 from handlers.effects.namespaces import Namespaces
 from handlers.effects.seats import Run, Seat
-from handlers.execution_ports import Blobs, Failure, Job, Outcome, OutputError, OutputLog, Question, State, Workers
+from handlers.execution_ports import (
+    Blobs,
+    Failure,
+    Job,
+    Outcome,
+    OutputError,
+    OutputLog,
+    Question,
+    State,
+    Workers,
+    Written,
+)
 from handlers.ports import Clock
 
 RETRY_S: Final = 0.5
@@ -221,7 +232,7 @@ class Executing:
 
     async def _told(self, run: Run, outcome: Outcome) -> ec.Ended:
         """Its output is in the stream before its end is in the log."""
-        ended = ends.report(outcome, run.attempt, await self._finish(run) if run.wrote else 0)
+        ended = ends.report(outcome, run.attempt, await self._finish(run) if run.wrote else ends.NO_OUTPUT)
         if not isinstance(ended, ec.ExecutionRecordCompleted) or ended.value is msgspec.UNSET:
             return ended
         value, digest = ends.encoded(ended.value), None
@@ -232,10 +243,10 @@ class Executing:
                 _log.error("a large value is not kept", execution_id=run.execution_id, reason=str(error))
         return ends.with_value(ended, value, digest)
 
-    async def _finish(self, run: Run) -> int:
+    async def _finish(self, run: Run) -> Written:
         while True:
             try:
-                return (await self._output.finish(run.execution_id, run.attempt)).position
+                return await self._output.finish(run.execution_id, run.attempt)
             except OutputError as error:
                 _log.warning("output is not in its stream; trying again", reason=str(error))
                 await self._clock.sleep(RETRY_S)
@@ -302,6 +313,6 @@ class Executing:
 def _failed(run: Run, message: str) -> ec.ExecutionRecordFailed:
     failure = Failure(exception_type="RuntimeError", message=message, code="internal_error")
     outcome = Outcome(execution_id=run.execution_id, state=State.FAILED, error=failure)
-    ended = ends.report(outcome, run.attempt, 0)
+    ended = ends.report(outcome, run.attempt, ends.NO_OUTPUT)
     assert isinstance(ended, ec.ExecutionRecordFailed)
     return ended

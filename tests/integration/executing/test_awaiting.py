@@ -65,12 +65,12 @@ async def test_cancel_ends_the_tasks_of_its_execution_or_all_of_the_session(benc
 
 
 async def test_only_a_cell_that_awaits_runs_out_of_time_by_itself(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    local_bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("adapters.executing.running.ASYNC_TIMEOUT_S", 0.2)
-    assert (await bench.run("import asyncio\nawait asyncio.sleep(100)")).state is State.TIMED_OUT
-    assert (await bench.run("import time\ntime.sleep(0.5)")).state is State.COMPLETED
-    assert (await bench.run("await asyncio.sleep(0.5)", timeout=30)).state is State.COMPLETED
+    assert (await local_bench.run("import asyncio\nawait asyncio.sleep(100)")).state is State.TIMED_OUT
+    assert (await local_bench.run("import time\ntime.sleep(0.5)")).state is State.COMPLETED
+    assert (await local_bench.run("await asyncio.sleep(0.5)", timeout=30)).state is State.COMPLETED
 
 
 async def test_an_interrupt_that_comes_late_hits_nobody(bench: Bench) -> None:

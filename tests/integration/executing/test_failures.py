@@ -133,7 +133,7 @@ async def test_multiprocessing_works_by_fork_and_says_so_for_other_ways(bench: B
         assert "only the start method 'fork' works" in outcome.error.message
 
 
-async def test_limits_hold(make_bench: Callable[..., Bench]) -> None:
-    async with make_bench(limits={"address_space_bytes": 512 * 1024 * 1024}) as bench:
+async def test_limits_hold(make_local_bench: Callable[..., Bench]) -> None:
+    async with make_local_bench(limits={"address_space_bytes": 512 * 1024 * 1024}) as bench:
         assert await bench.fails("x = bytearray(2 ** 30)") == "MemoryError"
         assert await bench.value("1") == 1

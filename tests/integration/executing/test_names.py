@@ -133,20 +133,20 @@ async def test_a_restore_never_touches_what_the_engine_keeps(bench: Bench) -> No
     ]
 
 
-async def test_a_file_that_is_no_checkpoint_changes_nothing(bench: Bench) -> None:
-    await bench.run("mine = 1")
-    saved = await bench.engine.checkpoint()
+async def test_a_file_that_is_no_checkpoint_changes_nothing(local_bench: Bench) -> None:
+    await local_bench.run("mine = 1")
+    saved = await local_bench.engine.checkpoint()
     os.truncate(saved.reference, saved.checkpoint_size - 3)
     with pytest.raises(WorkerFailed):
-        await bench.engine.restore(saved.reference, clear_existing=True)
-    assert await bench.value("mine") == 1
+        await local_bench.engine.restore(saved.reference, clear_existing=True)
+    assert await local_bench.value("mine") == 1
 
 
-async def test_a_checkpoint_that_is_gone_costs_the_names_but_no_execution(bench: Bench) -> None:
-    await bench.run("mine = 1")
-    os.unlink((await bench.engine.checkpoint()).reference)
-    await bench.run("import os\nos._exit(1)")
-    assert await bench.value("'mine' in globals()") is False
+async def test_a_checkpoint_that_is_gone_costs_the_names_but_no_execution(local_bench: Bench) -> None:
+    await local_bench.run("mine = 1")
+    os.unlink((await local_bench.engine.checkpoint()).reference)
+    await local_bench.run("import os\nos._exit(1)")
+    assert await local_bench.value("'mine' in globals()") is False
 
 
 async def test_what_is_kept_of_values_is_bounded(bench: Bench) -> None:

@@ -109,7 +109,7 @@ async def test_stderr_is_a_stream_of_its_own(bench: Bench) -> None:
     assert (bench.text(), bench.text("stderr")) == ("out\n", "err\n")
 
 
-async def test_output_after_the_end_belongs_to_whoever_runs_then_or_to_none(bench: Bench, tmp_path: Path) -> None:
+async def test_output_after_the_end_belongs_to_whoever_runs_then_or_to_none(bench: Bench) -> None:
     code = (
         "import threading, os, time\n"
         "def wait_for(name):\n"
@@ -119,13 +119,13 @@ async def test_output_after_the_end_belongs_to_whoever_runs_then_or_to_none(benc
         "threading.Thread(target=late, daemon=True).start()"
     )
     await bench.run(code, execution_id="first")
-    (tmp_path / "now").touch()
+    (bench.folder / "now").touch()
     await eventually(lambda: "none\n" in bench.text(), "output between executions")
     second = asyncio.create_task(bench.run("open('runs', 'w').close()\nwait_for('go')", execution_id="second"))
-    await eventually((tmp_path / "runs").exists, "the start of the second")
-    (tmp_path / "then").touch()
+    await eventually((bench.folder / "runs").exists, "the start of the second")
+    (bench.folder / "then").touch()
     await eventually(lambda: "next\n" in bench.text(), "output during the second")
-    (tmp_path / "go").touch()
+    (bench.folder / "go").touch()
     await second
     # One print is two writes: the text, and its end.
     assert bench.told() == [("none\n", None), ("next\n", "second")]

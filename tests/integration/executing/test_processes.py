@@ -98,20 +98,20 @@ async def test_another_user_and_group_of_its_own() -> None:
             assert (await engine.execute(code)).value == [uid, gid, True, True]
 
 
-async def test_processor_time_ends_a_worker_and_says_so(make_bench: Callable[..., Bench]) -> None:
-    async with make_bench(limits={"cpu_s": 1}) as bench:
+async def test_processor_time_ends_a_worker_and_says_so(make_local_bench: Callable[..., Bench]) -> None:
+    async with make_local_bench(limits={"cpu_s": 1}) as bench:
         outcome = await bench.run("while True: pass")
         assert outcome.error is not None
         assert (outcome.error.code, outcome.error.signal) == ("worker_died", signal.SIGXCPU)
 
 
-async def test_open_files_are_limited(make_bench: Callable[..., Bench]) -> None:
-    async with make_bench(limits={"open_files": 32}) as bench:
+async def test_open_files_are_limited(make_local_bench: Callable[..., Bench]) -> None:
+    async with make_local_bench(limits={"open_files": 32}) as bench:
         assert await bench.fails("files = [open('/dev/null') for _ in range(40)]") == "OSError"
 
 
-async def test_a_worker_that_is_killed_tells_how_much_memory_it_had(make_bench: Callable[..., Bench]) -> None:
-    async with make_bench(heartbeat_s=0.05) as bench:
+async def test_a_worker_that_is_killed_tells_how_much_memory_it_had(make_local_bench: Callable[..., Bench]) -> None:
+    async with make_local_bench(heartbeat_s=0.05) as bench:
         await bench.run("import os, time\nhog = bytearray(64 * 2 ** 20)")
         outcome = await bench.run(
             "until = time.monotonic() + 1.5\nwhile time.monotonic() < until: pass\nos.kill(os.getpid(), 9)"
@@ -138,8 +138,8 @@ async def test_heartbeats_tell_of_memory_processor_and_names(tmp_path: Path) -> 
         assert beat["timestamp"] > 0
 
 
-async def test_a_missed_heartbeat_is_not_a_death(make_bench: Callable[..., Bench]) -> None:
-    async with make_bench(heartbeat_s=0.01) as bench:
+async def test_a_missed_heartbeat_is_not_a_death(make_local_bench: Callable[..., Bench]) -> None:
+    async with make_local_bench(heartbeat_s=0.01) as bench:
         assert await bench.value("import time\ntime.sleep(0.5)\n5") == 5
 
 
@@ -166,8 +166,8 @@ async def test_on_cancel_what_left_the_group_ends_but_the_worker_lives(bench: Be
     assert await bench.value("mine") == 1
 
 
-async def test_a_child_that_ignores_term_is_killed_after_the_grace(make_bench: Callable[..., Bench]) -> None:
-    async with make_bench(grace_s=1.0) as bench:
+async def test_a_child_that_ignores_term_is_killed_after_the_grace(make_local_bench: Callable[..., Bench]) -> None:
+    async with make_local_bench(grace_s=1.0) as bench:
         code = (
             "import subprocess\nchild = subprocess.Popen(['sh', '-c', 'trap \"touch asked\" TERM; touch ready;"
             " while :; do sleep 0.02; done'])\n"
@@ -240,9 +240,9 @@ async def test_a_forked_child_ends_as_a_program_would(bench: Bench) -> None:
 
 
 async def test_a_worker_that_was_killed_on_purpose_is_not_counted_as_one_that_dies(
-    make_bench: Callable[..., Bench],
+    make_local_bench: Callable[..., Bench],
 ) -> None:
-    async with make_bench(grace_s=0.05) as bench:
+    async with make_local_bench(grace_s=0.05) as bench:
         stubborn = "import signal, time\nsignal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])\ntime.sleep(100)"
         for _ in range(5):
             outcome = await bench.run(stubborn, timeout=0.05)
@@ -251,14 +251,14 @@ async def test_a_worker_that_was_killed_on_purpose_is_not_counted_as_one_that_di
 
 
 async def test_a_session_whose_worker_died_too_often_works_again_after_a_time(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    local_bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("adapters.executing.session.RESTARTS_WITHIN_S", 2.0)
     for _ in range(4):
-        await bench.run("import os\nos._exit(1)")
+        await local_bench.run("import os\nos._exit(1)")
 
     async def works() -> bool:
-        return (await bench.run("1")).state is State.COMPLETED
+        return (await local_bench.run("1")).state is State.COMPLETED
 
     assert not await works()
     await eventually(works, "a worker again, though it is asked for all the time")

@@ -33,7 +33,6 @@ VALUES = [
     ("async def numbers():\n    for i in range(3):\n        yield i\n\n[i async for i in numbers()]", [0, 1, 2]),
     (MANAGED, 4),
     ("asyncio.run(asyncio.sleep(0, 8))", 8),
-    ("'\\ud800'", "\ud800"),
 ]
 
 
@@ -41,6 +40,10 @@ VALUES = [
 async def test_the_value_is_that_of_the_last_expression(bench: Bench, code: str, value: object) -> None:
     await bench.run("import asyncio")
     assert await bench.value(code) == value
+
+
+async def test_half_a_surrogate_pair_is_a_value_where_no_utf_8_is_on_the_way(local_bench: Bench) -> None:
+    assert await local_bench.value("'\\ud800'") == "\ud800"
 
 
 CHANGED = ["(1, 2)", "{1: 2}", "float('nan')", "{1, 2}", "b'x'", "object()", "type('S', (str,), {})('x')", "2 ** 80"]
@@ -63,7 +66,8 @@ async def test_a_repr_that_raises_or_never_ends_is_replaced(bench: Bench) -> Non
 async def test_a_giant_repr_is_cut(bench: Bench) -> None:
     outcome = await bench.run("'x' * 50_000_000")
     assert outcome.repr is not None
-    assert len(outcome.repr) == 1024 * 1024
+    # In the log a repr is shorter than in a worker's frame.
+    assert 64 * 1024 <= len(outcome.repr) <= 1024 * 1024
     assert outcome.truncated
 
 

@@ -1,0 +1,120 @@
+"""The connection to a tower: what is asked of it, and who hears what it records."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, Final, Self
+
+import msgspec
+import structlog
+
+from adapters.nats import subjects
+from adapters.nats.client import CommandClient
+from adapters.nats.connection import connect
+from adapters.nats.wire import NoAnswer, NoResponders, WireClient, headers_of
+from adapters.system import SystemIds
+from domain.catalogue import UndecodableEvent
+from domain.envelope import Stored, decode
+from domain.errors import Rejection
+from domain.executions.state import END_NAMES, asked_by
+from domain.messages import Event
+
+OUTCOME_S: Final = 30.0
+RETRY_S: Final = 1.0
+
+Heard = Callable[[Event], None]
+Look = Callable[[], Coroutine[Any, Any, None]]
+
+_log = structlog.get_logger("remote")
+
+
+class RemoteTower:
+    """One connection, shared by any number of engines."""
+
+    def __init__(self, nats_url: str, *, node: str = "local") -> None:
+        self._url = nats_url
+        self._ids = SystemIds()
+        self.node: Final = subjects.checked_node(node)
+        self._listeners: dict[str, Heard] = {}
+        self._lookers: set[Look] = set()
+        self._looking: set[asyncio.Task[None]] = set()
+        self.client: WireClient
+        self._commands: CommandClient
+
+    async def __aenter__(self) -> Self:
+        """Raises `BrokerProblem`."""
+        self.client = await connect(self._url, name="remote engine")
+        self._commands = CommandClient(self.client, self.node, ids=self._ids)
+        for name in sorted(END_NAMES):
+            await self.client.subscribe_raw(self._subject("execution", "*", name), self._recorded)
+        await self.client.subscribe_raw(self._subject("promise", "*", "created"), self._recorded)
+        for name in ("checkpointed", "restored", "work_failed"):
+            await self.client.subscribe_raw(self._subject("session", "*", name), self._recorded)
+        await self.client.flush()
+        self.client.reconnected.append(self._look_again)
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        for task in tuple(self._looking):
+            task.cancel()
+        await self.client.close()
+
+    def new_id(self) -> str:
+        return self._ids.uuid7()
+
+    async def ask(self, noun: str, verb: str, data: dict[str, Any]) -> dict[str, Any]:
+        """The result of an accepted command. Raises `Rejection`, `NoTower`, `Undecided`."""
+        outcome = await self._commands.ask(noun, verb, data, timeout_s=OUTCOME_S)
+        if outcome["status"] == "accepted":
+            return outcome["result"]
+        error = outcome["error"]
+        raise Rejection(error["code"], error["message"], **error["details"])
+
+    @contextlib.contextmanager
+    def hearing(self, key: str, heard: Heard, look: Look) -> Iterator[None]:
+        """Within: `heard` gets the events of the execution or session `key`; `look` is called after a lost
+        connection, to look up what was missed."""
+        self._listeners[key] = heard
+        self._lookers.add(look)
+        try:
+            yield
+        finally:
+            self._listeners.pop(key, None)
+            self._lookers.discard(look)
+
+    async def last_event(self, kind: str, aggregate_id: str, name: str = ">") -> Event | None:
+        """The last recorded one of an aggregate. Waits for the broker."""
+        request = msgspec.json.encode({"last_by_subj": self._subject(kind, aggregate_id, name)})
+        while True:
+            try:
+                reply = await self.client.ask(f"$JS.API.DIRECT.GET.{subjects.events_stream(self.node)}", request)
+            except (NoAnswer, NoResponders):
+                await self.client.reconnected_within(RETRY_S)
+                continue
+            if reply.status:
+                return None
+            return _event(headers_of(reply.header)["Nats-Subject"], reply.payload)
+
+    def _subject(self, kind: str, aggregate_id: str, name: str) -> str:
+        return f"tower.evt.{self.node}.{kind}.{aggregate_id}.{name}"
+
+    def _recorded(self, subject: bytes, reply: bytes, header: bytes, payload: bytes) -> None:
+        aggregate_id = subject.split(b".")[4].decode()
+        asked = asked_by(aggregate_id)
+        heard = self._listeners.get(aggregate_id if asked is None else asked[0])
+        if heard is not None and (event := _event(subject.decode(), payload)) is not None:
+            heard(event)
+
+    def _look_again(self) -> None:
+        for look in self._lookers:
+            task = asyncio.get_running_loop().create_task(look())
+            self._looking.add(task)
+            task.add_done_callback(self._looking.discard)
+
+
+def _event(subject: str, payload: bytes) -> Event | None:
+    try:
+        return decode(Stored(0, subject, payload, {})).event
+    except UndecodableEvent as error:
+        _log.warning("an event cannot be read", subject=subject, reason=str(error))
+        return None
