@@ -139,6 +139,7 @@ def _services(
         ),
         outputs=partial(OutputFeed, connections.tower, settings.node),
         execution=engine.execution,
+        blob=engine.executions.blobs.path,
         node=settings.node,
         token=http_token(settings.home),
         metrics=metrics.registry,

@@ -33,6 +33,7 @@ DETAILS: Final[Mapping[str, frozenset[str]]] = {
     "idempotency_conflict": frozenset({"idempotency_key"}),
     "worker_busy": frozenset({"session_id", "execution_id"}),
     "execution_not_found": frozenset({"execution_id"}),
+    "execution_value_not_found": frozenset({"execution_id"}),
     "execution_already_ended": frozenset({"execution_id", "state"}),
     "execution_not_paused": frozenset({"execution_id", "state"}),
     "session_not_found": frozenset({"session_id"}),

@@ -64,6 +64,7 @@ _NO_OUTCOME: Final[Mapping[str, Any]] = {
     "mode": None,
     "execution_time": None,
     "output_position": None,
+    "truncated_bytes": 0,
     "children": 0,
     "blocking": [],
     "worker_restarted": False,

@@ -91,6 +91,11 @@ OUTPUT_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     **{status: _error(status) for status in (401, 403, 404, 422, 500, 503)},
 }
 
+VALUE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "The value.", "content": {_JSON: {"schema": {}, "example": {"answer": 42}}}},
+    **{status: _error(status) for status in (401, 403, 404, 422, 500, 504)},
+}
+
 READY_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "Everything holds.", "model": rows.Readiness},
     503: {"description": "Something does not hold: `checks` say what.", "model": rows.Readiness},

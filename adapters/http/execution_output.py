@@ -1,15 +1,18 @@
-"""What executions print, over HTTP. The operator's alone: nobody knows what a program prints."""
+"""What executions print, and their values, over HTTP. The operator's alone: nobody knows what a program prints."""
 
+import asyncio
+from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 
+from adapters.http.answers import json_response
 from adapters.http.benches import bench_allowed
-from adapters.http.documents import OUTPUT_RESPONSES
+from adapters.http.documents import OUTPUT_RESPONSES, VALUE_RESPONSES
 from adapters.http.output_stream import OutputStream
-from adapters.http.parameters import OutputQuery, no_doubles
-from adapters.http.routes import Id, resumed_after, room_for_a_stream, services_of
+from adapters.http.parameters import OutputQuery, Reading, no_doubles
+from adapters.http.routes import Id, models_as_of, resumed_after, room_for_a_stream, services_of
 from domain.errors import Rejection
 from domain.messages import SUBJECT_ID
 from handlers.execution_ports import OutputError, between_executions
@@ -49,6 +52,24 @@ async def show_output(request: Request, execution_id: Id, query: Annotated[Outpu
         streams=streams,
         keep_alive_s=services.keep_alive_s,
     )
+
+
+@router.get("/executions/{execution_id}/value", responses=VALUE_RESPONSES)
+async def show_value(request: Request, execution_id: Id, query: Annotated[Reading, Query()]) -> Response:
+    """The value of the last expression, whole, as JSON: also one over 256 KiB, which stands beside the log."""
+    models = await models_as_of(request, query, "executions")
+    row = await models.execution(execution_id, wait_s=0)
+    if row is None:
+        raise Rejection("execution_not_found", f"no execution {execution_id}", execution_id=execution_id)
+    if row["value_digest"] is not None:
+        path = Path(services_of(request).blob(row["value_digest"]))
+        if await asyncio.to_thread(path.is_file):
+            return FileResponse(path, media_type="application/json")
+    elif row["has_value"]:
+        return json_response(row["value"])
+    reason = "its value is not kept any more" if row["value_digest"] is not None else "it left none that JSON keeps"
+    message = f"execution {execution_id} is {row['state']}: {reason}"
+    raise Rejection("execution_value_not_found", message, execution_id=execution_id)
 
 
 def _is_between_executions(execution_id: str) -> bool:

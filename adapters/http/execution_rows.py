@@ -40,6 +40,7 @@ EXECUTION: dict[str, Any] = {
     "mode": "simple_sync",
     "execution_time": 0.0003,
     "output_position": 0,
+    "truncated_bytes": 0,
     "children": 0,
     "blocking": [],
     "worker_restarted": False,
@@ -114,6 +115,7 @@ class ExecutionListed(Row):
     mode: str | None = Field(description="How the code was run.")
     execution_time: float | None = Field(ge=0, description="Seconds.")
     output_position: int | None = Field(ge=0, description="Place of its last output; 0 for none.")
+    truncated_bytes: int = Field(ge=0, description="Of its output, from the middle, that were not kept.")
     children: int = Field(ge=0, description="Processes that it left running.")
     blocking: list[str] = Field(description="Calls in asynchronous code that block.")
     worker_restarted: bool = Field(description="The names are those of the last checkpoint.")

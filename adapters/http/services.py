@@ -248,7 +248,7 @@ class HttpServices:
     """`token` is the operator's bearer token. `bound_host` is the address that the server listens on; beyond loopback
     every request needs the token. `allowed_hosts`: further names that a Host header may carry. `containers`: the ids of
     the registered containers. `container_of`: the container that an event is about, by the tower's state.
-    `execution`: how one stands, from memory."""
+    `execution`: how one stands, from memory. `blob`: the path of the file of a digest, if it is there."""
 
     read_models: ReadModels
     ask: Ask
@@ -260,6 +260,7 @@ class HttpServices:
     logs: PaneLogs
     outputs: Outputs
     execution: Callable[[str], ExecutionStanding | None]
+    blob: Callable[[str], str]
     node: str
     token: str
     metrics: CollectorRegistry

@@ -258,7 +258,7 @@ def test_routes_of_the_design_are_there(openapi: dict[str, Any]) -> None:
     listed |= {"containers", "containers/{container_id}", "containers/{container_id}/unmanaged-panes"}
     listed |= {"executions", "executions/{execution_id}", "promises", "promises/{promise_id}"}
     listed |= {"templates", "templates/{name}", "profiles", "profiles/{name}", "panes/{pane_id}/log"}
-    listed |= {"executions/{execution_id}/output"}
+    listed |= {"executions/{execution_id}/output", "executions/{execution_id}/value"}
     assert {f"/v1/{path}" for path in listed} | {"/healthz", "/readyz", "/metrics"} == got
     assert [path for path, method, _ in operations(openapi) if method == "post"] == ["/v1/commands", "/v1/rpc/{method}"]
 

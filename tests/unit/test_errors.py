@@ -30,6 +30,7 @@ WIRE = {
     "idempotency_conflict": ({"idempotency_key"}, 409),
     "worker_busy": ({"session_id", "execution_id"}, 409),
     "execution_not_found": ({"execution_id"}, 404),
+    "execution_value_not_found": ({"execution_id"}, 404),
     "execution_already_ended": ({"execution_id", "state"}, 409),
     "execution_not_paused": ({"execution_id", "state"}, 409),
     "session_not_found": ({"session_id"}, 404),

@@ -1,4 +1,5 @@
-"""GET /v1/executions/{id}/output: all that is printed, as it comes, until the end; resumed anywhere; as text."""
+"""GET /v1/executions/{id}/output: all that is printed, as it comes, until the end; resumed anywhere; as text.
+GET /v1/executions/{id}/value: the value, also a large one."""
 
 import asyncio
 import json
@@ -7,8 +8,10 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 import httpx
+import msgspec
 import pytest
 
+from adapters.files.blobs import FileBlobs
 from adapters.nats.connection import connect, js_api
 from domain.executions.commands import ExecutionRecordCompleted, ExecutionRecordStarted
 from handlers.execution_ports import between_executions
@@ -149,3 +152,31 @@ async def test_keep_alives_hold_the_connection(world: World) -> None:
         lines = response.aiter_lines()
         while await anext(lines) != ": keep-alive":
             pass
+
+
+async def test_a_value_is_given_whole_wherever_it_stands(world: World) -> None:
+    large = msgspec.json.encode(["x" * 300_000])
+    digest = await FileBlobs(world.home / "blobs").put(large)
+    ends: dict[str, dict[str, Any]] = {
+        "small": {"value": {"answer": None}},
+        "null": {"value": None},
+        "large": {"value_digest": digest, "value_bytes": len(large)},
+        "gone": {"value_digest": "0" * 64, "value_bytes": 7},
+        "none": {},
+    }
+    position = 0
+    for execution_id, fields in ends.items():
+        await start(world, execution_id)
+        ended = ExecutionRecordCompleted(execution_id=execution_id, attempt=1, repr="…", **fields)
+        position = (await world.follow_up(ended))["position"]
+
+    def value(execution_id: str) -> str:
+        return f"/v1/executions/{execution_id}/value?after={position}"
+
+    assert await world.get(value("small")) == {"answer": None}
+    assert await world.get(value("null")) is None
+    answer = await world.client.get(value("large"))
+    assert (answer.content, answer.headers["content-type"]) == (large, "application/json")
+    for execution_id in ("none", "gone"):
+        assert (await world.error(value(execution_id), 404))["code"] == "execution_value_not_found"
+    assert (await world.error(value("nobody"), 404))["code"] == "execution_not_found"

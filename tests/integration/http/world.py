@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import msgspec
 
+from adapters.files.blobs import FileBlobs
 from adapters.files.launch_rows import LaunchRows
 from adapters.files.launching import LaunchFiles
 from adapters.files.snapshots import FileSnapshots
@@ -176,6 +177,7 @@ async def running_world() -> AsyncIterator[World]:
             ),
             outputs=partial(OutputFeed, tower, NODE),
             execution=lambda execution_id: _standing(execution_id, writer.ledger),
+            blob=FileBlobs(home / "blobs").path,
             node=NODE,
             token=TOKEN,
             metrics=metrics.registry,

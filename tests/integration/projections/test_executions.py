@@ -80,6 +80,7 @@ async def test_an_execution_from_its_request_to_its_end(tower: Running, log: Lis
         "mode": None,
         "execution_time": None,
         "output_position": None,
+        "truncated_bytes": 0,
         "children": 0,
         "blocking": [],
         "worker_restarted": False,
