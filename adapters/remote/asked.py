@@ -21,6 +21,7 @@ class AskedFor:
         self.execution_id: Final = execution_id
         self.end: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self.output_position = 0
+        self.has_large_value = False
         self._on_question = on_question
         self._tower = tower
         self._questions = 0
@@ -34,6 +35,7 @@ class AskedFor:
                     self._on_question(_question(self.execution_id, named[1], data))
             case e.ExecutionEnd() if not self.end.done():
                 self.output_position = event.output_position
+                self.has_large_value = isinstance(event, e.ExecutionCompleted) and event.value_digest is not None
                 self.end.set_result(outcome_of(event))
             case _:
                 pass

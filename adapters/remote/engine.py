@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import aclosing
 from typing import Any, Final, Literal, Self
 
+import msgspec
 import structlog
 
 from adapters.executing.outcomes import Outcome
@@ -38,7 +39,7 @@ class RemoteEngine:
     """One session of a tower, see `adapters.executing.protocol.Engine`. Leaving it ends nothing there.
 
     `on_output` gets what is printed, also between executions; `on_question` what code asks, which anybody may answer
-    meanwhile. A value over 256 KiB is not fetched: it is at `GET /v1/executions/{id}/value`.
+    meanwhile.
     """
 
     def __init__(
@@ -108,7 +109,11 @@ class RemoteEngine:
             if result["replay"]:
                 await asked.look()
             async with self._printing(asked):
-                return await asked.end
+                outcome = await asked.end
+        if asked.has_large_value:
+            value = await self._tower.large_value(asked.execution_id)
+            return msgspec.structs.replace(outcome, value=value)
+        return outcome
 
     @contextlib.asynccontextmanager
     async def _printing(self, asked: AskedFor) -> AsyncIterator[None]:

@@ -5,8 +5,10 @@ import contextlib
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final, Self
 
+import httpx
 import msgspec
 import structlog
+from msgspec import UNSET
 
 from adapters.nats import subjects
 from adapters.nats.client import CommandClient
@@ -29,10 +31,15 @@ _log = structlog.get_logger("remote")
 
 
 class RemoteTower:
-    """One connection, shared by any number of engines."""
+    """One connection, shared by any number of engines. `http_url`: of the tower's HTTP interface, from where values
+    over 256 KiB are fetched; without it they are left out. `token` where the interface wants one for queries."""
 
-    def __init__(self, nats_url: str, *, node: str = "local") -> None:
+    def __init__(
+        self, nats_url: str, *, node: str = "local", http_url: str | None = None, token: str | None = None
+    ) -> None:
         self._url = nats_url
+        self._http_url = http_url
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self._ids = SystemIds()
         self.node: Final = subjects.checked_node(node)
         self._listeners: dict[str, Heard] = {}
@@ -58,6 +65,23 @@ class RemoteTower:
         for task in tuple(self._looking):
             task.cancel()
         await self.client.close()
+
+    async def large_value(self, execution_id: str) -> Any:
+        """UNSET where it cannot be had."""
+        if self._http_url is None:
+            return UNSET
+        path = f"/v1/executions/{execution_id}"
+        try:
+            async with httpx.AsyncClient(
+                base_url=self._http_url, headers=self._headers, trust_env=False, timeout=2 * OUTCOME_S
+            ) as client:
+                # Until the read model has its end, too.
+                await client.get(path, params={"wait": OUTCOME_S})
+                answer = (await client.get(f"{path}/value")).raise_for_status()
+                return msgspec.json.decode(answer.content)
+        except (httpx.HTTPError, msgspec.MsgspecError) as error:
+            _log.warning("a large value is not fetched", execution_id=execution_id, reason=str(error))
+            return UNSET
 
     def new_id(self) -> str:
         return self._ids.uuid7()

@@ -10,11 +10,13 @@ from domain.executions.events import ExecutionError
 from domain.promises import VALUE_BYTES
 from handlers.execution_ports import Failure, Outcome, State, Written
 
-REPR_CHARACTERS: Final = 64 * 1024
-MESSAGE_CHARACTERS: Final = 8 * 1024
-TRACEBACK_CHARACTERS: Final = 32 * 1024
-NOTES: Final = 20
-NOTE_CHARACTERS: Final = 1_000
+REPR_CHARACTERS: Final = 1024 * 1024
+MESSAGE_CHARACTERS: Final = 64 * 1024
+TRACEBACK_CHARACTERS: Final = 256 * 1024
+NOTES: Final = 100
+NOTE_CHARACTERS: Final = 4 * 1024
+"""A worker's own limits: what one tells that keeps to them is told whole."""
+
 NO_OUTPUT: Final = Written(position=0, written_bytes=0)
 NAMES: Final = 50
 """Of the calls that block, in one event."""

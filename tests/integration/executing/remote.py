@@ -81,7 +81,7 @@ class OneSession:
 @asynccontextmanager
 async def remote_engine(tower: ChildTower, on_output: OnOutput, on_question: OnQuestion) -> AsyncIterator[OneSession]:
     url = (tower.home / "nats.url").read_text().strip()
-    async with RemoteTower(url, node=NODE) as connection:
+    async with RemoteTower(url, node=NODE, http_url=tower.running.http) as connection:
         session = OneSession(connection, on_output, on_question)
         async with session.inner:
             yield session

@@ -141,9 +141,9 @@ async def test_a_local_name_is_not_what_it_hides(bench: Bench) -> None:
     assert (outcome.mode, outcome.blocking) == ("simple_sync", ())
 
 
-async def test_what_blocks_is_a_setting(make_bench: Callable[..., Bench]) -> None:
+async def test_what_blocks_is_a_setting(make_local_bench: Callable[..., Bench]) -> None:
     lists = {"blocking_calls": ("slow.call",), "blocking_methods": {"slow.Thing": ("wait",)}}
-    async with make_bench(**lists) as bench:
+    async with make_local_bench(**lists) as bench:
         (bench.folder / "slow.py").write_text("def call(): pass\nclass Thing:\n    def wait(self): pass\n")
         assert (await bench.run("import slow\nslow.call()\nslow.Thing().wait()")).blocking == (
             "slow.call",
