@@ -11,7 +11,7 @@ from adapters.nats.pulling import Lost, StreamReader, open_again
 from adapters.nats.wire import NoAnswer, NoResponders, WireClient, headers_of
 from handlers.execution_ports import OutputError
 
-WINDOW: Final = 64
+WINDOW: Final = 16
 """Messages of up to 64 KiB that are held for a slow reader."""
 
 

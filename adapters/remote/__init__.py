@@ -4,9 +4,9 @@ async with RemoteTower(nats_url, http_url=http_url) as tower, RemoteEngine(tower
     outcome = await engine.execute("1 + 1")
 
 `nats_url` has the operator's credentials: it is the file `nats.url` in the tower's home; `http_url` stands in
-`tower.json` there, and is needed for values over 256 KiB alone. A caller that goes away
-cancels nothing: whoever asks again with the same `execution_id` and code gets the same end. Nothing is polled: ends and
-questions are heard as they are recorded, and looked up in the log after a lost connection.
+`tower.json` there, and is needed for values over 256 KiB alone. A caller that goes away cancels nothing: whoever asks
+again with the same `execution_id` and code gets the same end. Nothing is polled: ends and questions are heard as they
+are recorded, and looked up in the log after a lost connection.
 """
 
 from adapters.remote.engine import RemoteEngine
