@@ -24,9 +24,16 @@ from adapters.cli.following import (
     Output,
     OutputEnded,
 )
+from adapters.cli.questions import Questions
 
-SEND_AGAIN_S: Final = 0.5
-"""After an answer that did not arrive."""
+BEFORE_S: Final = 0.1
+"""A question waits for the end of what was printed before it, which comes on another way."""
+
+AT_LAST_S: Final = 1.0
+"""Though more and more is printed, it is asked then."""
+
+SILENT_S: Final = 0.5
+"""After so long an answer that did not arrive is sent again, and no more output comes of what is paused."""
 
 _DOING: Final = {
     "requested": "waiting for its turn",
@@ -79,10 +86,11 @@ class _Watching:
         self._is_away = False
         self._output_ended = not shows
         self._at_line_start = True
+        self._unasked_since = 0.0
         self._interrupts = 0
         self._cancels = 0
         self._answers: list[tuple[int, str | None]] = []
-        self._questions = _Questions(lines)
+        self._questions = Questions(lines)
         for question in row.get("input_requests") or ():
             self._questions.opened(int(question["n"]), question)
         if self._state in ENDS.values() or self._state == "paused":
@@ -111,7 +119,14 @@ class _Watching:
         wanted: list[Any] = [self._feed]
         if self._questions.is_open and not self._lines.is_ready:
             wanted.append(self._lines)
-        ready, _, _ = select.select(wanted, [], [], SEND_AGAIN_S if self._answers else self.elapsed.tick_s)
+        ready, _, _ = select.select(wanted, [], [], self._patience_s)
+        if not self._questions.is_unasked:
+            self._unasked_since = self.elapsed.seconds
+        elif not ready or self.elapsed.seconds - self._unasked_since > AT_LAST_S:
+            self._questions.prompt()
+        if self._watched.state == "paused" and not ready:
+            # Output of a paused one has no end: it may go on.
+            self._output_ended = True
         for item in self._feed.take():
             self._take(item)
         if self._lines in ready:
@@ -125,6 +140,12 @@ class _Watching:
             self._cancel()
         if not self._questions.is_open and self._at_line_start:
             self.elapsed.show("the tower is away" if self._is_away else _DOING.get(self._state, self._state))
+
+    @property
+    def _patience_s(self) -> float | None:
+        if self._questions.is_unasked:
+            return BEFORE_S
+        return SILENT_S if self._answers or self._watched.state == "paused" else self.elapsed.tick_s
 
     def _take(self, item: Item) -> None:
         match item:
@@ -166,7 +187,6 @@ class _Watching:
         data = event.data.get("data") or {}
         if data.get("kind") == "input":
             self.elapsed.hide()
-            self._fresh_line()
             self._questions.opened(_number(event.subject), data)
 
     def _ended(self, state: str, data: Row, position: int) -> None:
@@ -178,11 +198,14 @@ class _Watching:
             (self._watched.stderr if piece.stream == "stderr" else self._watched.stdout).append(piece.text)
             return
         self.elapsed.hide()
+        if self._questions.is_on_its_line:
+            output.note("")
         stream = sys.stderr if piece.stream == "stderr" else sys.stdout
         stream.buffer.write(piece.text.encode("utf-8", "replace"))
         stream.buffer.flush()
         if stream.isatty():
             self._at_line_start = piece.text.endswith("\n")
+            self._questions.ask_below()
 
     def _sent(self, n: int, value: str | None) -> bool:
         """Whether an answer is done with. Nobody knows whether one without an outcome arrived: the same once more does
@@ -211,8 +234,11 @@ class _Watching:
 
     def _say(self, text: str) -> None:
         self.elapsed.hide()
+        if self._questions.is_on_its_line:
+            output.note("")
         self._fresh_line()
         output.note(text)
+        self._questions.ask_below()
 
     def _fresh_line(self) -> None:
         if not self._at_line_start:
@@ -225,70 +251,3 @@ _WENT: Final = {"failed": "failed", "lost": "is lost"}
 
 def _number(promise_id: str) -> int:
     return int(promise_id.rpartition(":")[2])
-
-
-class _Questions:
-    """Those that are open, in order; the first is asked on stderr."""
-
-    def __init__(self, lines: Lines) -> None:
-        self._lines = lines
-        self._open: dict[int, Row] = {}
-        self._asked: int | None = None
-        self._answered: dict[int, Row] = {}
-
-    @property
-    def is_open(self) -> bool:
-        return bool(self._open)
-
-    def opened(self, n: int, question: Row) -> None:
-        if n not in self._open and n not in self._answered:
-            self._open[n] = question
-            self._ask()
-
-    def settled(self, n: int, how: str) -> None:
-        """By somebody else, or by its deadline."""
-        if self._open.pop(n, None) is None:
-            return
-        was_asked, self._asked = self._asked == n, None
-        if was_asked:
-            self._lines.echo()
-            output.note("(nobody answered in time)" if how == "promise.timed_out" else "(answered elsewhere)")
-        self._ask()
-
-    def answered(self) -> tuple[int, str | None]:
-        """The number of the question that was asked, and the line."""
-        n, value = next(iter(self._open)), self._lines.take()
-        if self._open[n].get("secret") and self._lines.is_terminal:
-            output.note("")
-        self._lines.echo()
-        self._answered[n] = self._open.pop(n)
-        self._asked = None
-        self._ask()
-        return n, value
-
-    def ask_again(self, n: int) -> None:
-        """Its answer was not taken. On a terminal only: the next line of a file would be as wrong."""
-        if not self._lines.is_terminal:
-            raise Failure("the answer from standard input was not taken", code="validation_failed")
-        self._open = {n: self._answered.pop(n), **self._open}
-        self._asked = None
-        self._ask()
-
-    def close(self) -> None:
-        self._open.clear()
-        self._lines.echo()
-
-    def _ask(self) -> None:
-        if not self._open or self._asked is not None:
-            return
-        n, question = next(iter(self._open.items()))
-        self._asked = n
-        if question.get("secret"):
-            self._lines.hide()
-        prompt = str(question.get("prompt") or "")
-        choices = question.get("choices")
-        if choices:
-            prompt = f"{prompt.rstrip()} [{'/'.join(choices)}] "
-        if prompt:
-            sys.stderr.write(prompt)
-            sys.stderr.flush()

@@ -277,6 +277,19 @@ def test_a_busy_session_refuses_if_asked_to(desk: Desk, tmp_path: Path) -> None:
     assert desk.ok("exec", "follow", busy).code == 0
 
 
+async def test_a_paused_one_is_told_and_resumed(desk: Desk) -> None:
+    code = "print('tries')\nraise ValueError('no')"
+    data = {"code": code, "id": "pausing", "retry": {"max_attempts": 1, "then": "pause"}}
+    desk.tower.queries.post("/v1/commands", {"noun": "execution", "verb": "request", "data": data})
+    done = desk.run("exec", "follow", "pausing")
+    assert (done.code, done.out) == (1, "tries\n")
+    assert "is paused" in done.err
+    assert desk.ok("exec", "resume", "pausing").out == "Execution pausing waits for its turn\n"
+    await eventually(lambda: row(desk, "pausing")["attempt"] == 2, "it runs again", timeout_s=DEADLINE_S)
+    await in_state(desk, "pausing", "paused")
+    assert desk.ok("exec", "cancel", "pausing").out == "Execution pausing is cancelled\n"
+
+
 def test_a_reader_that_goes_away_is_no_fault(desk: Desk) -> None:
     command = f"{' '.join(ARGV)} run -c 'for i in range(100000): print(i)' | head -n 1"
     done = subprocess.run(
