@@ -16,6 +16,7 @@ from adapters.containers.addresses import Servers
 from adapters.containers.engine import CliEngine
 from adapters.containers.pane_logs import make_log_folder
 from adapters.crashing import armed
+from adapters.execution_figures import ExecutionFigures
 from adapters.executions import Executions
 from adapters.files.launching import FIRST_READ_S, LaunchFiles
 from adapters.files.pane_logs import FilePaneLogs
@@ -179,6 +180,7 @@ class Engine:
         self._make_scanning(settings, terminals)
         self._restarting = Restarting(follow_ups=follow_ups, clock=clock)
         self._make_executions(settings, connections, texts)
+        self._figures = ExecutionFigures(metrics.registry, workers=self.executions.doing, totals=self.executions.totals)
         self._effects = (
             self.spawning,
             self._watching,
@@ -206,7 +208,7 @@ class Engine:
                 snapshot_store=armed(FileSnapshots(home / "nodes" / node)),
                 clock=clock,
                 ids=ids,
-                observers=(follow_ups, self.terminals, *self._effects, metrics, Traces()),
+                observers=(follow_ups, self.terminals, *self._effects, metrics, self._figures, Traces()),
                 meters=(metrics,),
             )
         )
@@ -250,7 +252,10 @@ class Engine:
 
     def _make_sweeping(self, settings: Settings, texts: FileTexts, ids: SystemIds) -> None:
         logs = armed(FilePaneLogs(log_folders(settings), kept=timedelta(days=settings.pane_log_days)))
-        housekeeping = Housekeeping(texts=texts, logs=logs, clock=self._clock, state=lambda: self.writer.ledger.tower)
+        blobs = armed(self.executions.blobs)
+        housekeeping = Housekeeping(
+            texts=texts, logs=logs, blobs=blobs, clock=self._clock, state=lambda: self.writer.ledger.tower
+        )
         self._sweeping = Sweeping(
             timers=self._timers, inbox=self.inbox, ids=ids, clock=self._clock, housekeeping=housekeeping
         )
@@ -293,6 +298,7 @@ class Engine:
         await self._scanning.look_at_start()
         unreachable = await self._recovery.run()
         self._metrics.holds(self.writer.ledger.tower, self.writer.ledger.position)
+        self._figures.holds(self.writer.ledger.tower)
         for effect in self._effects:
             effect.start(self.writer.ledger.tower)
         self.executions.run(parts.own)

@@ -75,6 +75,18 @@ class Executions:
         )
         self.deadlines = Deadlines(timers=timers, follow_ups=follow_ups, clock=clock)
 
+    def doing(self) -> dict[str, int]:
+        """Workers by what they do."""
+        counts = self.workers.counts
+        pool = {} if counts is None else {"idle": counts.idle, "starting": counts.starting}
+        return {"of_sessions": self.workers.sessions, **pool}
+
+    def totals(self) -> dict[str, float]:
+        """Since the start, by the names of their figures."""
+        counts, written = self.workers.counts, self.output.written_bytes
+        waits = {} if counts is None else {"pool_waits": counts.waited, "pool_wait_seconds": counts.waited_s}
+        return {"output_bytes": written, **waits}
+
     async def prepare(self) -> None:
         """A place for code to run in, and the end of what a run that was killed has left. Raises `OSError`."""
         await asyncio.to_thread(self._folder.mkdir, parents=True, exist_ok=True)

@@ -165,14 +165,18 @@ class BrokerOutput:
         self._inbox = ""
         self._wake = asyncio.Event()
         self._trouble = ""
+        self.written_bytes = 0
+        """Since the start, of all executions."""
 
     async def write(self, execution_id: str, attempt: int, stream: StreamName, text: str) -> None:
         key = execution_id, attempt
         source = self._sources.get(key)
         if source is None:
             source = self._sources[key] = _Source(subjects.output_prefix(self._node, execution_id), attempt)
+        before = source.bytes
         for data in _pieces(text.encode("utf-8", "backslashreplace")):
             source.add(stream, data)
+        self.written_bytes += source.bytes - before
         self._has_to_do(source)
         while source.pending_bytes > WAITING_BYTES:
             await source.change()

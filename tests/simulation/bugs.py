@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 
 from domain.containers import ContainerRecordFound
+from domain.executions.events import ExecutionStarted
+from domain.executions.state import Execution
 from domain.layouts.commands import LayoutCreate
 from domain.layouts.state import Layout, Layouts, Pane
 from domain.messages import Request
@@ -14,6 +16,7 @@ from domain.sends import Send, SendFailure
 from domain.tower import Tower
 from handlers import writer
 from handlers.batch import Batch
+from handlers.effects.executing import Executing
 from handlers.effects.follow_ups import FollowUps
 from handlers.effects.restarting import Restarting
 from handlers.effects.scanning import Scanning
@@ -38,6 +41,7 @@ from projections.progress import Stop
 from projections.projector import Projector
 from tests.simulation.commands import NotQueued, SimulatedDurableDoor
 from tests.simulation.log import SimulatedLog
+from tests.simulation.loop import pause
 from tests.simulation.tower import Kit
 
 
@@ -186,6 +190,20 @@ class _ScheduleFailed(Sweeping):
         await super().take(due)
 
 
+class _RunsAgain(Executing):
+    """Takes what had started in an earlier tower for what may begin."""
+
+    def _lost(self, execution: Execution) -> None:
+        self._own(self._run_again(execution))
+
+    async def _run_again(self, execution: Execution) -> None:
+        self._take(execution)
+        while not self._seats[execution.session_id].opened:
+            await pause(0.1)
+        ids = {"execution_id": execution.execution_id, "session_id": execution.session_id}
+        self._begin(ExecutionStarted(**ids, attempt=execution.attempt))
+
+
 class _KeepFailed(FactFinder):
     """vault: takes a value without an answer for one that is not kept, and does without."""
 
@@ -245,6 +263,7 @@ BUGS: Mapping[str, Bug] = {
     "timers: lost answer": Bug(Kit(sweeping=_ScheduleFailed), "the sweep"),
     "restarts forgotten": Bug(Kit(restarting=_Forgets), "has failed and is not restarted"),
     "restarts without their removal": Bug(Kit(restarting=_RecreatesOnly), "has failed and is not restarted"),
+    "executions: run again": Bug(Kit(executing=_RunsAgain), "attempt .* runs .* times"),
     "vault: lost answer": Bug(Kit(facts=_KeepFailed), "and recorded LayoutCreated"),
     "database: lost answer": Bug(Kit(projector=_WriteFailed), "read model .* is stopped"),
     "snapshots: lost answer": Bug(Kit(writer=_SaveFailed), "is recorded twice"),

@@ -12,6 +12,8 @@ from domain.agents import events as ae
 from domain.containers import ContainerGone, ContainerScan, ContainerScanned, ContainerScanRequested
 from domain.envelope import Recorded, Stored
 from domain.errors import UNRECORDED
+from domain.executions import commands as xc
+from domain.executions import events as xe
 from domain.layouts import commands as c
 from domain.layouts import events as e
 from domain.layouts.recreating import lost_panes
@@ -19,6 +21,7 @@ from domain.layouts.restarts import MOST_IN_WINDOW
 from domain.layouts.state import CAPACITY, TRANSITIONS, Layouts, PaneState, aggregate
 from domain.messages import POLICY, Request
 from domain.node import CommandRejected
+from domain.promises import PromiseResolved
 from domain.sends import PaneSend, PaneSendRequested
 from domain.tower import Tower
 from handlers.ledger import Ledger, replay
@@ -46,6 +49,7 @@ class Model:
         self.asked: dict[Key, tuple[str, Mapping[str, Any] | None]] = {}
         self.queued_only: dict[Key, int] = {}
         self.decided: set[Key] = set()
+        self._ended: set[str] = set()
         self._sequences: dict[tuple[str, str], int] = {}
         self._report = report
 
@@ -76,6 +80,7 @@ class Model:
             self._check_transition(record, self.layouts)
             self._check_restart(record, self.layouts)
             self._check_container(record)
+            self._check_end(record)
             self.ledgers.append(ledger)
             self.records.append(record)
         self._check_once(self.records[before:])
@@ -138,6 +143,13 @@ class Model:
         self.by_command |= fresh
         for key, events in fresh.items():
             self._check_asked_for(key, [each.event for each in events])
+
+    def _check_end(self, record: Recorded) -> None:
+        """An execution has one end."""
+        if isinstance(record.event, xe.ExecutionEnd):
+            execution_id = record.event.execution_id
+            self.expect(execution_id not in self._ended, f"execution {execution_id} has two ends")
+            self._ended.add(execution_id)
 
     def _check_position(self, records: Sequence[Recorded]) -> None:
         """The log says itself how far the durable door was read."""
@@ -208,6 +220,12 @@ class Model:
                 fits = cancelled.pane_id == request.predecessor_pane_id
             case e.PaneRestartCancelled() as cancelled if isinstance(request, c.LayoutRemove):
                 fits = cancelled.layout_id == request.layout_id
+            case xe.ExecutionRequested() as wanted if isinstance(request, xc.ExecutionRequest):
+                fits = wanted.code == request.code and request.session_id in (None, wanted.session_id)
+            case xe.ExecutionCancelRequested() | xe.ExecutionCancelled() if isinstance(request, xc.ExecutionCancel):
+                fits = events[0].execution_id == request.execution_id
+            case PromiseResolved() as resolved if isinstance(request, xc.ExecutionAnswer):
+                fits = resolved.promise_id.startswith(f"exec:{request.execution_id}:input:")
             case ContainerScanRequested():
                 fits = isinstance(request, ContainerScan)
             case CommandRejected():
@@ -305,6 +323,8 @@ class Model:
             case c.PaneRecreate():
                 container_id = layouts.panes[request.predecessor_pane_id].container_id
                 done = (container_id, "recreate", request.idempotency_key) in layouts.idempotency
+            case xc.ExecutionRequest() | xc.ExecutionCancel() | xc.ExecutionAnswer():
+                done = True
             case _:
                 done = False
         self.expect(done, f"accepted without an event, but not done before: {self.asked.get(key)} {outcome}")

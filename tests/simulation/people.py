@@ -13,6 +13,7 @@ from tests.simulation.commands import NoTower, NotQueued
 from tests.simulation.loop import pause
 from tests.simulation.stores import SimulatedClock, SimulatedIds
 from tests.simulation.wire import Process, Wire
+from tests.simulation.workers import CODES
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -132,6 +133,8 @@ class People:
         random, layouts = self._random, self._world.model.layouts
         if random.random() < 0.05:
             return "container.scan", {}
+        if self._world.executes and random.random() < 0.5:
+            return self._execution()
         panes, standing = list(layouts.panes.values()), list(layouts.layouts)
         if random.random() < 0.12:
             return self._of_agents(panes)
@@ -158,6 +161,26 @@ class People:
                 data["launch_command_override"] = random.choice(("other", "quits", "missing"))
             return "pane.recreate", data
         return "pane.promote", {}
+
+    def _execution(self) -> tuple[str, dict[str, Any]]:
+        random, executions = self._random, self._world.model.tower.executions
+        known = sorted((*executions.open, *executions.ended))
+        choice = random.random()
+        if known and choice < 0.15:
+            return "execution.cancel", {"execution_id": random.choice((*known, "nobody"))}
+        asking = sorted(each.execution_id for each in executions.open.values() if each.questions)
+        if asking and choice < 0.5:
+            return "execution.answer", {"execution_id": random.choice(asking), "value": "yes"}
+        data: dict[str, Any] = {"code": random.choice(CODES), "timeout": random.choice((0.5, 5.0))}
+        if random.random() < 0.7:
+            data["session_id"] = random.choice(("one", "two"))
+        if random.random() < 0.3:
+            data["idempotency_key"] = random.choice(KEYS)
+        if random.random() < 0.5:
+            data["retry"] = random.choice(({"safe": True, "backoff_s": 0.2}, {"max_attempts": 2, "backoff_s": 3}))
+        if random.random() < 0.2:
+            data |= {"concurrency_key": "k", "priority": random.randrange(10)}
+        return "execution.request", data
 
     def _of_agents(self, panes: Sequence[Pane]) -> tuple[str, dict[str, Any]]:
         random = self._random

@@ -82,6 +82,7 @@ def unsettled(world: "World") -> list[str]:
         for pane in world.model.layouts.panes.values()
         if pane.state is PaneState.CREATING
     ]
+    lines += [f"execution {each} has no end" for each in world.model.tower.executions.open]
     lines += [f"text {send.send_id} has no end" for send in world.model.tower.sends.open.values()]
     lines += [f"pane {pane.pane_id} has failed and is not restarted: {pane}" for pane in unrestarted(world)]
     registry = world.model.tower.containers

@@ -29,6 +29,7 @@ class Disk:
         self.segments: dict[int, bytes] = {}
         self.private: dict[str, str] = {}
         self.texts: dict[str, str] = {}
+        self.blobs: dict[str, bytes] = {}
 
 
 class SimulatedSnapshots:

@@ -11,9 +11,14 @@ from domain.envelope import Recorded
 from domain.layouts.commands import PaneSweep
 from domain.tower import Tower as State
 from handlers.effects import sweeping
+from handlers.effects.capabilities import Capabilities, Policy
+from handlers.effects.deadlines import Deadlines
 from handlers.effects.dues import Dues
+from handlers.effects.executing import Executing
 from handlers.effects.follow_ups import FollowUps
 from handlers.effects.housekeeping import Housekeeping
+from handlers.effects.inputs import Inputs
+from handlers.effects.namespaces import Namespaces
 from handlers.effects.pane_places import PanePlaces
 from handlers.effects.restarting import Restarting
 from handlers.effects.scanning import Scanning
@@ -36,6 +41,7 @@ from tests.simulation.stores import NoPaneLogs, SimulatedIds, SimulatedSnapshots
 from tests.simulation.timers import SimulatedTimers
 from tests.simulation.tmux import SimulatedTerminals
 from tests.simulation.wire import Process, Wire
+from tests.simulation.workers import NoMachine, SimulatedBlobs, SimulatedOutput, SimulatedWorkers
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -57,6 +63,7 @@ class Kit(msgspec.Struct, frozen=True):
     restarting: Callable[..., Restarting] = Restarting
     scanning: Callable[..., Scanning] = Scanning
     sweeping: Callable[..., Sweeping] = Sweeping
+    executing: Callable[..., Executing] = Executing
     recovery: Callable[..., Recovery] = Recovery
     facts: Callable[..., FactFinder] = FactFinder
     log: Callable[..., SimulatedLog] = SimulatedLog
@@ -120,6 +127,18 @@ class Tower:
             instance=self._instance,
             state=lambda: self.writer.ledger.tower,
         )
+        timers, blobs = SimulatedTimers(world.board, wire), SimulatedBlobs(world.disk.blobs, wire)
+        self.executing = kit.executing(
+            workers=SimulatedWorkers(world.runs, wire),
+            output=SimulatedOutput(wire),
+            blobs=blobs,
+            follow_ups=follow_ups,
+            clock=clock,
+            inputs=Inputs(follow_ups=follow_ups, texts=texts, state=lambda: self.writer.ledger.tower),
+            capabilities=Capabilities(machine=NoMachine(), follow_ups=follow_ups, policy=lambda _: Policy()),
+            namespaces=Namespaces(blobs=blobs),
+        )
+        self._deadlines = Deadlines(timers=timers, follow_ups=follow_ups, clock=clock)
         self.writer = kit.writer(
             node=NODE,
             instance=self._instance,
@@ -130,7 +149,16 @@ class Tower:
             snapshot_store=SimulatedSnapshots(world.disk, wire),
             clock=clock,
             ids=ids,
-            observers=(follow_ups, self.spawning, self._watching, self._scanning, self._restarting, self),
+            observers=(
+                follow_ups,
+                self.spawning,
+                self._watching,
+                self._scanning,
+                self._restarting,
+                self.executing,
+                self._deadlines,
+                self,
+            ),
         )
         self._recovery = kit.recovery(
             terminals=terminals,
@@ -139,10 +167,12 @@ class Tower:
             instance=self._instance,
             state=lambda: self.writer.ledger.tower,
         )
-        housekeeping = Housekeeping(texts=texts, logs=NoPaneLogs(), clock=clock, state=lambda: self.writer.ledger.tower)
-        timers = SimulatedTimers(world.board, wire)
+        housekeeping = Housekeeping(
+            texts=texts, logs=NoPaneLogs(), blobs=blobs, clock=clock, state=lambda: self.writer.ledger.tower
+        )
         self._sweeping = kit.sweeping(timers=timers, inbox=inbox, ids=ids, clock=clock, housekeeping=housekeeping)
-        self._dues = Dues(timers=timers, takers={sweeping.NAME: self._sweeping.take})
+        takers = {sweeping.NAME: self._sweeping.take, **self._deadlines.takers}
+        self._dues = Dues(timers=timers, takers=takers)
         self._door = kit.door(world.queue, wire, inbox)
         self.projector = kit.projector(SimulatedDatabase(world.shelf, wire), self._log) if world.shelf else None
 
@@ -172,7 +202,17 @@ class Tower:
         self._watching.start(self.writer.ledger.tower)
         self._restarting.start(self.writer.ledger.tower)
         self._scanning.start(self.writer.ledger.tower)
-        effects = (self.spawning, self._watching, self._restarting, self._scanning, self._dues)
+        self.executing.start(self.writer.ledger.tower)
+        self._deadlines.start(self.writer.ledger.tower)
+        effects = (
+            self.spawning,
+            self._watching,
+            self._restarting,
+            self._scanning,
+            self.executing,
+            self._deadlines,
+            self._dues,
+        )
         parts += [group.create_task(part.run()) for part in effects]
         parts.append(group.create_task(self._sweeping.schedule()))
         if self.projector is not None:
@@ -188,7 +228,7 @@ class Tower:
         reading.cancel()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STAGES_END_S):
-                await self.spawning.idle()
+                await asyncio.gather(self.spawning.idle(), self.executing.idle())
                 await self._follow_ups.ask(self._instance, "last", PaneSweep())
         writing.cancel()
         await asyncio.wait([writing])

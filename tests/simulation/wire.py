@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
 from typing import Final, TypeVar
@@ -108,6 +108,10 @@ class Faults:
         self.down: set[str] = set()
         self._rates = rates or {}
         self._scripted: list[tuple[str, str]] = []
+
+    def spoil(self, random: Random, ports: Sequence[str]) -> None:
+        """Some of these are bad too."""
+        self._rates |= {port: _bad(random) for port in ports if random.random() < 0.5}
 
     def of(self, port: str) -> Rates:
         return self._rates.get(port, CALM) if self.on else CALM

@@ -31,6 +31,7 @@ from tests.simulation.tmux import Pane, Server
 from tests.simulation.tower import Kit, Tower
 from tests.simulation.weather import Weather
 from tests.simulation.wire import Faults, Trace, drawn_rates
+from tests.simulation.workers import Runs
 
 
 class Story(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +74,12 @@ class World:
         self.inbox_capacity = random.choice((3, 10_000))
         self.read_batch = random.choice((2, 50, 500))
         self.snapshot_interval = random.choice((3, 10, 10_000))
+        # Of a source of its own: worlds without executions are as they are without this.
+        apart = Random(-1 - seed)
+        self.executes = apart.random() < 0.3
+        self.runs = Runs(apart, lambda: self.model.tower, self.model.expect)
+        if self.executes:
+            self.faults.spoil(apart, ("output", "blobs"))
         self.texts: Counter[str] = Counter()
         self.shelf = Shelf() if random.random() < 0.25 else None
         self.people = People(self)
