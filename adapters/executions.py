@@ -63,7 +63,6 @@ class Executions:
                 output=output,
                 blobs=blobs,
                 follow_ups=follow_ups,
-                clock=clock,
                 capabilities=Capabilities(
                     machine=armed(LocalMachine(working_dir=settings.work_dir, env=environment)),
                     follow_ups=follow_ups,

@@ -180,7 +180,7 @@ class OutputLog(Protocol):
         ...
 
     async def finish(self, execution_id: str, attempt: int) -> Written:
-        """All that was written is in the stream now. Raises `OutputError`: to be asked again."""
+        """All that was written is in the stream now; waits for the broker as long as that takes."""
         ...
 
 

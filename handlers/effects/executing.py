@@ -33,17 +33,11 @@ from handlers.execution_ports import (
     Failure,
     Job,
     Outcome,
-    OutputError,
     OutputLog,
     Question,
     State,
     Workers,
-    Written,
 )
-from handlers.ports import Clock
-
-RETRY_S: Final = 0.5
-"""Wait after output that the broker did not take, before it is asked again."""
 
 KINDS: Final = frozenset({"execution", "session", "promise"})
 
@@ -60,7 +54,6 @@ class Executing:
         output: OutputLog,
         blobs: Blobs,
         follow_ups: FollowUps,
-        clock: Clock,
         inputs: Inputs,
         capabilities: Capabilities,
         namespaces: Namespaces,
@@ -69,7 +62,6 @@ class Executing:
         self._output = output
         self._blobs = blobs
         self._follow_ups = follow_ups
-        self._clock = clock
         self._inputs = inputs
         self._capabilities = capabilities
         self._namespaces = namespaces
@@ -232,7 +224,8 @@ class Executing:
 
     async def _told(self, run: Run, outcome: Outcome) -> ec.Ended:
         """Its output is in the stream before its end is in the log."""
-        ended = ends.report(outcome, run.attempt, await self._finish(run) if run.wrote else ends.NO_OUTPUT)
+        output = await self._output.finish(run.execution_id, run.attempt) if run.wrote else ends.NO_OUTPUT
+        ended = ends.report(outcome, run.attempt, output)
         if not isinstance(ended, ec.ExecutionRecordCompleted) or ended.value is msgspec.UNSET:
             return ended
         value, digest = ends.encoded(ended.value), None
@@ -242,14 +235,6 @@ class Executing:
             except OSError as error:
                 _log.error("a large value is not kept", execution_id=run.execution_id, reason=str(error))
         return ends.with_value(ended, value, digest)
-
-    async def _finish(self, run: Run) -> Written:
-        while True:
-            try:
-                return await self._output.finish(run.execution_id, run.attempt)
-            except OutputError as error:
-                _log.warning("output is not in its stream; trying again", reason=str(error))
-                await self._clock.sleep(RETRY_S)
 
     def _refused(self, run: Run, payload: bytes) -> None:
         """An end that cannot be recorded as it is, is told plainly: an execution never stays open."""

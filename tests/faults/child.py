@@ -173,6 +173,9 @@ class Child:
             "XDG_CONFIG_HOME": str(self.home / "config"),
             # What a pane runs: quick to start, and it prints nothing of its own.
             "SHELL": "/bin/cat",
+            "AGENTTOWER_CAPABILITIES": json.dumps(
+                {"read_file": [str(self.home)], "write_file": [str(self.home)], "fetch": ["127.0.0.1"], "run": ["true"]}
+            ),
             stepped.VARIABLE: str(self._clock_file),
         }
 

@@ -120,25 +120,14 @@ class Tower:
         )
         self._watching = kit.watching(terminals=terminals, follow_ups=follow_ups, clock=clock)
         self._restarting = kit.restarting(follow_ups=follow_ups, clock=clock)
-        self._scanning = kit.scanning(
-            engine=SimulatedEngine(world.engine, wire),
-            terminals=terminals,
-            follow_ups=follow_ups,
-            instance=self._instance,
-            state=lambda: self.writer.ledger.tower,
+        self._make_scanning(world, wire)
+        timers = SimulatedTimers(world.board, wire)
+        blobs = SimulatedBlobs(world.disk.blobs, wire)
+        self._make_executing(world, wire, texts, blobs, timers)
+        self._effects = (
+            *(self.spawning, self._watching, self._scanning, self._restarting),
+            *(self.executing, self._deadlines),
         )
-        timers, blobs = SimulatedTimers(world.board, wire), SimulatedBlobs(world.disk.blobs, wire)
-        self.executing = kit.executing(
-            workers=SimulatedWorkers(world.runs, wire),
-            output=SimulatedOutput(wire),
-            blobs=blobs,
-            follow_ups=follow_ups,
-            clock=clock,
-            inputs=Inputs(follow_ups=follow_ups, texts=texts, state=lambda: self.writer.ledger.tower),
-            capabilities=Capabilities(machine=NoMachine(), follow_ups=follow_ups, policy=lambda _: Policy()),
-            namespaces=Namespaces(blobs=blobs),
-        )
-        self._deadlines = Deadlines(timers=timers, follow_ups=follow_ups, clock=clock)
         self.writer = kit.writer(
             node=NODE,
             instance=self._instance,
@@ -149,16 +138,7 @@ class Tower:
             snapshot_store=SimulatedSnapshots(world.disk, wire),
             clock=clock,
             ids=ids,
-            observers=(
-                follow_ups,
-                self.spawning,
-                self._watching,
-                self._scanning,
-                self._restarting,
-                self.executing,
-                self._deadlines,
-                self,
-            ),
+            observers=(follow_ups, *self._effects, self),
         )
         self._recovery = kit.recovery(
             terminals=terminals,
@@ -175,6 +155,30 @@ class Tower:
         self._dues = Dues(timers=timers, takers=takers)
         self._door = kit.door(world.queue, wire, inbox)
         self.projector = kit.projector(SimulatedDatabase(world.shelf, wire), self._log) if world.shelf else None
+
+    def _make_scanning(self, world: "World", wire: Wire) -> None:
+        self._scanning = world.kit.scanning(
+            engine=SimulatedEngine(world.engine, wire),
+            terminals=self.terminals,
+            follow_ups=self._follow_ups,
+            instance=self._instance,
+            state=lambda: self.writer.ledger.tower,
+        )
+
+    def _make_executing(
+        self, world: "World", wire: Wire, texts: SimulatedTexts, blobs: SimulatedBlobs, timers: SimulatedTimers
+    ) -> None:
+        follow_ups, clock = self._follow_ups, world.clock
+        self.executing = world.kit.executing(
+            workers=SimulatedWorkers(world.runs, wire),
+            output=SimulatedOutput(wire),
+            blobs=blobs,
+            follow_ups=follow_ups,
+            inputs=Inputs(follow_ups=follow_ups, texts=texts, state=lambda: self.writer.ledger.tower),
+            capabilities=Capabilities(machine=NoMachine(), follow_ups=follow_ups, policy=lambda _: Policy()),
+            namespaces=Namespaces(blobs=blobs),
+        )
+        self._deadlines = Deadlines(timers=timers, follow_ups=follow_ups, clock=clock)
 
     def committed(self, recorded: Sequence[Recorded], state: State) -> None:
         self._world.model.check_memory(self.process.name, self.writer.ledger)

@@ -37,6 +37,7 @@ from tests.simulation.wire import Wire
 
 CODES = ("value", "value", "value", "prints", "fails", "dies", "asks", "asks", "loops", "large")
 LONGEST_S = 3.0
+RETRY_S = 0.5
 
 
 class Runs:
@@ -184,9 +185,12 @@ class SimulatedOutput:
 
     async def finish(self, execution_id: str, attempt: int) -> Written:
         written = self._written[execution_id, attempt]
-        return await self._wire.call(
-            "output.finish", lambda: Written(position=1, written_bytes=written), OutputError, detail=execution_id
-        )
+        told = Written(position=1, written_bytes=written)
+        while True:
+            try:
+                return await self._wire.call("output.finish", lambda: told, OutputError, detail=execution_id)
+            except OutputError:
+                await pause(RETRY_S)
 
 
 class SimulatedBlobs:
