@@ -67,6 +67,10 @@ JUNK = st.recursive(
 )
 
 
+WELL_FORMED = 0.01
+"""So many are commands, and refused for what they ask."""
+
+
 def documents(count: int, seed_value: int) -> list[Document]:
     """So many payloads that nearly are commands, the same for the same seed."""
     found: list[Document] = []
@@ -128,6 +132,9 @@ def bad_commands(documents: list[Document], count: int, rng: random.Random) -> I
     for number in range(count):
         document = documents[number % len(documents)]
         fresh = ids.uuid7()
+        if rng.random() < WELL_FORMED:
+            yield Bad("pane", "remove", json.dumps({"id": fresh, "data": {"pane_id": fresh}}).encode(), fresh)
+            continue
         payload = json.dumps(document.fields, ensure_ascii=rng.random() < 0.5).encode("utf-8", "surrogatepass")
         payload = payload.replace(ID.encode(), fresh.encode())
         # Those that are made of a megabyte each are a few of all.
