@@ -9,7 +9,9 @@ import sqlalchemy as sa
 
 from adapters.sql import SqlDatabase, open_database
 from domain.envelope import Stored
+from domain.executions.state import Execution
 from domain.layouts.state import Pane, PaneState
+from domain.promises import PromiseState
 from domain.tower import Tower
 from projections.ports import Source
 from projections.projector import Projector
@@ -54,6 +56,7 @@ async def at_rest(driver: Driver) -> Tower:
         before = await driver.position()
         state = await driver.state()
         last[:] = [*unlike_tmux(state, driver.child), *(f"{send} has no end" for send in state.sends.open)]
+        last[:] += [f"{each.execution_id} is under way" for each in state.executions.open.values() if not _asks(each)]
         return state if not last and await driver.position() == before else None
 
     try:
@@ -62,6 +65,11 @@ async def at_rest(driver: Driver) -> Tower:
         raise AssertionError(f"tmux and the log do not agree:\n{chr(10).join(last)}\n{error}"[:4000]) from None
     assert state is not None
     return state
+
+
+def _asks(execution: Execution) -> bool:
+    """Whether it waits for a person."""
+    return any(question.state is PromiseState.PENDING for question in execution.questions)
 
 
 def unlike_tmux(state: Tower, child: Child) -> list[str]:

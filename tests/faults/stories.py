@@ -364,35 +364,3 @@ async def change_stopped(child: Child, name: str, changes: Mapping[str, object])
             await change_stream(wire, name, changes)
         finally:
             await wire.close()
-
-
-STORIES: Mapping[str, Story] = {
-    "engine._measure_broker.": Lingering(),
-    "engine._purge_commands.": Lingering(),
-    "housekeeping.": Due(),
-    "recovery._kill_remains.": Remains(),
-    "recovery._list.panes.after#2": Lost(),
-    "recovery._list.panes.before#2": Lost(),
-    "recovery._list.sleep.": Lost(),
-    "recovery.retry.": FrozenAtStart(),
-    "restarting._restart.sleep.": Restarted(),
-    "retrying.with_retries.": Frozen(),
-    "scanning._find.ask.": Found(),
-    "scanning._find.scan.after": Found(),
-    "scanning._list.": Scanned(),
-    "stages.attach.attach_log.": Unpiped(),
-    "stages._make.kill_pane.": Stale(),
-    "stages._start_session.add_panes.": Joined(),
-    "dues.run.due.after": Due(),
-    "sweeping.schedule.sleep.": TimersRefused(),
-    "watching._look.panes.": Vanishing(),
-    "watching._look.sleep.": Vanishing(),
-    "watching._watch.sleep.": Frozen(),
-    "writer._after_full.": LogFull(),
-    "writer._reread.": BrokerGone(),
-}
-"""By how the point's name begins; every other point is reached by a `Life`."""
-
-
-def story_of(point: str) -> Story:
-    return next((story for start, story in STORIES.items() if point.startswith(start)), Life())

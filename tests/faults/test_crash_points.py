@@ -9,7 +9,8 @@ from tests.faults.book import Book, driving
 from tests.faults.check import check, verified
 from tests.faults.child import Child
 from tests.faults.points import points
-from tests.faults.stories import STORIES, a_life, create, story_of
+from tests.faults.stories import a_life, create
+from tests.faults.storybook import STORIES, story_of
 
 pytestmark = pytest.mark.needs("tmux")
 

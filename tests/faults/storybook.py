@@ -1,0 +1,62 @@
+"""Which story reaches which crash point."""
+
+from collections.abc import Mapping
+
+from tests.faults.executed import DeadlineRefused, Executed
+from tests.faults.stories import (
+    BrokerGone,
+    Due,
+    Found,
+    Frozen,
+    FrozenAtStart,
+    Joined,
+    Life,
+    Lingering,
+    LogFull,
+    Lost,
+    Remains,
+    Restarted,
+    Scanned,
+    Stale,
+    Story,
+    TimersRefused,
+    Unpiped,
+    Vanishing,
+)
+
+STORIES: Mapping[str, Story] = {
+    "capabilities.": Executed(),
+    "deadlines._write.sleep.": DeadlineRefused(),
+    "deadlines.": Executed(),
+    "executing.": Executed(),
+    "inputs.": Executed(),
+    "namespaces.": Executed(),
+    "engine._measure_broker.": Lingering(),
+    "engine._purge_commands.": Lingering(),
+    "housekeeping.": Due(),
+    "recovery._kill_remains.": Remains(),
+    "recovery._list.panes.after#2": Lost(),
+    "recovery._list.panes.before#2": Lost(),
+    "recovery._list.sleep.": Lost(),
+    "recovery.retry.": FrozenAtStart(),
+    "restarting._restart.sleep.": Restarted(),
+    "retrying.with_retries.": Frozen(),
+    "scanning._find.ask.": Found(),
+    "scanning._find.scan.after": Found(),
+    "scanning._list.": Scanned(),
+    "stages.attach.attach_log.": Unpiped(),
+    "stages._make.kill_pane.": Stale(),
+    "stages._start_session.add_panes.": Joined(),
+    "dues.run.due.after": Due(),
+    "sweeping.schedule.sleep.": TimersRefused(),
+    "watching._look.panes.": Vanishing(),
+    "watching._look.sleep.": Vanishing(),
+    "watching._watch.sleep.": Frozen(),
+    "writer._after_full.": LogFull(),
+    "writer._reread.": BrokerGone(),
+}
+"""By how the point's name begins; every other point is reached by a `Life`."""
+
+
+def story_of(point: str) -> Story:
+    return next((story for start, story in STORIES.items() if point.startswith(start)), Life())
