@@ -75,7 +75,8 @@ def examine(home: str | None, node: str | None) -> Iterator[Finding]:
     yield from launch_files()
     if settings is None:
         return
-    for check in (writable_home, socket_path, tower_file, database, container_engine, broker_answers, login_session):
+    checks = writable_home, socket_path, tower_file, database, container_engine, broker_answers, workers, login_session
+    for check in checks:
         found = check(settings)
         if found is not None:
             yield found
@@ -245,6 +246,22 @@ def container_engine(settings: "Settings") -> Finding:
     quiet_logs()
     level, said, fix = look_at_containers(settings)
     return Finding(level, "containers", said, fix)
+
+
+def workers(settings: "Settings") -> Finding:
+    """The Python that runs executions, and their folder."""
+    said = _version(settings.worker_python, "-I", "-c", "import sys; print(*sys.version_info[:3], sep='.')")
+    if said is None:
+        fix = "name a Python of 3.11 or newer with AGENTTOWER_WORKER_PYTHON"
+        return Finding("broken", "workers", f"{settings.worker_python} does not run", fix)
+    if _numbers(said) < PYTHON:
+        return Finding("broken", "workers", f"{said} is too old", "AGENTTOWER_WORKER_PYTHON: 3.11 or newer")
+    folder = settings.work_dir
+    if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
+        return Finding(
+            "broken", "workers", f"{folder} cannot be written to", "set AGENTTOWER_WORK_DIR to another folder"
+        )
+    return Finding("good", "workers", f"Python {said}, in {folder}")
 
 
 def login_session(settings: "Settings", *, own_cgroup: Callable[[], str] | None = None) -> Finding | None:

@@ -12,6 +12,8 @@ from adapters.cli.command import Cli, Json, register
 from adapters.cli.failures import Failure
 
 STATES = ("creating", "degraded", "ready", "failed")
+OPEN = ("requested", "running", "retrying", "paused")
+"""Of executions: those that have ended may be very many."""
 
 
 def add(app: typer.Typer, _groups: dict[str, typer.Typer]) -> None:
@@ -39,6 +41,9 @@ def gather(cli: Cli) -> dict[str, Any]:
     with contextlib.suppress(Failure):
         projections = queries.get("/v1/projections")
         layouts, panes = _by_state(queries, "/v1/layouts"), _by_state(queries, "/v1/panes")
+    executions: dict[str, int] | None = None
+    with contextlib.suppress(Failure):  # A bench peer is not told of them.
+        executions = {state: sum(1 for _ in queries.items("/v1/executions", state=state)) for state in OPEN}
     return {
         **running.as_json(),
         "node": node,
@@ -50,6 +55,7 @@ def gather(cli: Cli) -> dict[str, Any]:
         "projections": projections["items"],
         "layouts": layouts,
         "panes": panes,
+        "executions": executions,
     }
 
 
@@ -86,7 +92,7 @@ def _print(found: dict[str, Any]) -> None:
         shown = output.address(found[name]) if name == "nats" else found[name]
         grid.add_row({"nats": "broker"}.get(name, name), shown)
     grid.add_row("log", "not known" if found["position"] is None else f"{found['position']} events")
-    for name in ("layouts", "panes"):
+    for name in ("layouts", "panes", "executions"):
         grid.add_row(name, _counts(found[name]))
     output.write(grid, out)
     end: int = found["position"] or 0

@@ -1,6 +1,7 @@
 """`agenttower status`, `doctor`, `projections`: how a tower is, on a real one."""
 
 import os
+import platform
 import re
 import signal
 import sqlite3
@@ -24,14 +25,16 @@ def test_status(desk: Desk, terminal: Terminal) -> None:
     assert {row["name"] for row in found["projections"]} == {"layouts", "agents", "containers", "executions", "events"}
     assert found["layouts"]["ready"] >= 1
     assert found["panes"]["ready"] == 3 * found["layouts"]["ready"]
-    lines = dict(re.split(r" {2,}", line, maxsplit=1) for line in desk.ok("status").out.splitlines()[:9])
+    assert found["executions"] == {"requested": 0, "running": 0, "retrying": 0, "paused": 0}
+    lines = dict(re.split(r" {2,}", line, maxsplit=1) for line in desk.ok("status").out.splitlines()[:10])
     assert lines["tower"] == f"node local, pid {running.pid}, ready"
     assert lines["http"] == running.http
     assert lines["layouts"] == f"{found['layouts']['ready']} ready"
     assert "@" not in lines["broker"]
+    assert lines["executions"] == "none"
     shown = terminal.agenttower(desk.home, "status")
-    assert shown[0] == f"tower    node local, pid {running.pid}, ready"
-    assert columns("\n".join(shown[10:]))[0] == ["READ MODEL", "STATE", "POSITION", "LAG", "REASON"]
+    assert shown[0] == f"tower       node local, pid {running.pid}, ready"
+    assert columns("\n".join(shown[11:]))[0] == ["READ MODEL", "STATE", "POSITION", "LAG", "REASON"]
 
 
 def test_projections(desk: Desk) -> None:
@@ -128,6 +131,17 @@ def test_doctor_names_a_broker_that_does_not_answer(short_tmp: Path) -> None:
     assert done.code == 1
     assert "✗ broker: " in done.out
     assert "secret-word" not in done.out
+
+
+def test_doctor_names_a_python_that_cannot_run_executions(short_tmp: Path) -> None:
+    assert f"✓ workers: Python {platform.python_version()}, in " in agenttower(short_tmp, "doctor").out
+    old = short_tmp / "old"
+    old.write_text("#!/bin/sh\necho 3.9.2\n")
+    old.chmod(0o755)
+    for program, said in ((old, "3.9.2 is too old"), (short_tmp / "none", f"{short_tmp / 'none'} does not run")):
+        done = agenttower(short_tmp, "doctor", AGENTTOWER_WORKER_PYTHON=str(program))
+        assert done.code == 1
+        assert f"✗ workers: {said}: " in done.out
 
 
 def test_doctor_sees_what_a_killed_tower_left(own_desk: Desk) -> None:
