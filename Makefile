@@ -7,8 +7,8 @@ SHELL := bash
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 BIN := .venv/bin
-# Most tests wait for other processes: twice as many at once as there are processors.
-JOBS ?= $(shell echo $$((2 * $$(nproc 2>/dev/null || echo 2))))
+# Most tests wait for other processes at times: one more at once than there are processors.
+JOBS ?= $(shell echo $$((1 + $$(nproc 2>/dev/null || echo 2))))
 PYTHONS := python3.13 python3.12 python3.11 python3
 ARGS ?=
 

@@ -19,6 +19,9 @@ from nats.aio.subscription import Subscription
 RawCallback = Callable[[bytes, bytes, bytes, bytes], None]
 """Called in the read loop with subject, reply subject, header block (b"" for none) and payload. Must not block."""
 
+CLOSE_S: Final = 5.0
+"""How long the end of a connection may take; then its socket is left to the kernel."""
+
 _HEADER_START: Final = b"NATS/1.0"
 _HEADER_LINE: Final = _HEADER_START + b"\r\n"
 _CRLF: Final = b"\r\n"
@@ -194,18 +197,25 @@ class WireClient(Client):
         self.options["allow_reconnect"] = True
 
     async def close(self) -> None:
-        """Also where the broker has ended the connection at this very moment."""
+        """Also where the broker has ended the connection at this very moment, and somebody waits for that already."""
+        task = asyncio.current_task()
         try:
-            await super().close()
-        except OSError:
+            async with asyncio.timeout(CLOSE_S):
+                await super().close()
+        except (OSError, TimeoutError):
             await self.abandon()
+        except asyncio.CancelledError:
+            # The end of a socket is one future for all who wait for it: cancelled with another of them, not with us.
+            if task is not None and task.cancelling():
+                raise
 
     async def abandon(self) -> None:
         """Close the socket of a first connection that failed; nothing else was started."""
         if self._transport is not None:
             self._transport.close()
-            with contextlib.suppress(OSError):
-                await self._transport.wait_closed()
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(CLOSE_S):
+                    await self._transport.wait_closed()
 
     @property
     def server(self) -> dict[str, Any]:

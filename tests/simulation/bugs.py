@@ -244,10 +244,12 @@ class _NothingFound(Scanning):
 
 
 class Bug(msgspec.Struct, frozen=True):
-    """`said`: what the failure says, as a regular expression."""
+    """`said`: what the failure says, as a regular expression. `first_seed`: where the search begins, not far
+    before the first world that shows it."""
 
     kit: Kit
     said: str
+    first_seed: int = 0
 
 
 BUGS: Mapping[str, Bug] = {
@@ -259,12 +261,12 @@ BUGS: Mapping[str, Bug] = {
     "commands: lost answer": Bug(Kit(door=_ReadFailed), "was queued and is not decided"),
     "tmux: lost answer": Bug(Kit(stages=_MadeFailed), "tmux has pane .* times"),
     "containers: lost answer": Bug(Kit(scanning=_NothingFound), "is gone, and was never removed"),
-    "texts: lost answer": Bug(Kit(sending=_TypesAgain), "typed .* times"),
+    "texts: lost answer": Bug(Kit(sending=_TypesAgain), "typed .* times", first_seed=700),
     "timers: lost answer": Bug(Kit(sweeping=_ScheduleFailed), "the sweep"),
     "restarts forgotten": Bug(Kit(restarting=_Forgets), "has failed and is not restarted"),
     "restarts without their removal": Bug(Kit(restarting=_RecreatesOnly), "has failed and is not restarted"),
     "executions: run again": Bug(Kit(executing=_RunsAgain), "attempt .* runs .* times"),
     "vault: lost answer": Bug(Kit(facts=_KeepFailed), "and recorded LayoutCreated"),
-    "database: lost answer": Bug(Kit(projector=_WriteFailed), "read model .* is stopped"),
-    "snapshots: lost answer": Bug(Kit(writer=_SaveFailed), "is recorded twice"),
+    "database: lost answer": Bug(Kit(projector=_WriteFailed), "read model .* is stopped", first_seed=110),
+    "snapshots: lost answer": Bug(Kit(writer=_SaveFailed), "is recorded twice", first_seed=155),
 }

@@ -51,8 +51,7 @@ async def test_a_large_value_goes_by_its_digest(runs: Runs) -> None:
     end = await runs.run("'x' * 300_000")
     assert "value" not in end
     assert (end["value_bytes"], len(end["value_digest"])) == (300_002, 64)
-    assert len(end["repr"]) < 100_000
-    assert end["truncated"]
+    assert (len(end["repr"]), end["truncated"]) == (300_002, False)
 
 
 async def test_text_that_utf8_cannot_hold_does_no_harm(runs: Runs) -> None:
@@ -60,7 +59,7 @@ async def test_text_that_utf8_cannot_hold_does_no_harm(runs: Runs) -> None:
     assert end["event"] == "completed"
     end = await runs.run(r"raise ValueError('\udfff' * 100_000)")
     assert end["error"]["exception_type"] == "ValueError"
-    assert len(end["error"]["message"]) < 10_000
+    assert len(end["error"]["message"]) == 64 * 1024
 
 
 async def test_code_sees_nothing_of_the_towers_own_environment(runs: Runs) -> None:
