@@ -2,6 +2,7 @@
 
 import json
 import statistics
+import subprocess
 import sys
 import threading
 import time
@@ -29,7 +30,8 @@ class Kernel:
 
     def __init__(self) -> None:
         self.manager = KernelManager()
-        self.manager.start_kernel()
+        # What a kernel says of itself would stand among the figures.
+        self.manager.start_kernel(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.client: BlockingKernelClient = self.manager.client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=DEADLINE_S)

@@ -75,6 +75,7 @@ def test_each_write_can_be_read_at_once_over_rotations_too(short_tmp: Path, shel
         log.touch()
         second.touch()
     late: list[float] = []
+    sizes: list[int] = []
     with piped(shell, pipe_command(str(log), MAX_BYTES, own_folder=own_folder)) as pipe:
         for number in range(60):
             mark = b"<mark %d>" % number
@@ -84,9 +85,10 @@ def test_each_write_can_be_read_at_once_over_rotations_too(short_tmp: Path, shel
             while not any(_ends_with(each, mark) for each in (log, second)):
                 assert time.monotonic() - began < 30, mark
             late.append(time.monotonic() - began)
+            sizes.append(second.stat().st_size if second.exists() else 0)
     # Of a loaded machine the median is asked; each single one came.
     assert sorted(late)[len(late) // 2] < VISIBLE_S
-    assert second.stat().st_size > 0
+    assert max(sizes) > 0  # Not the last one: a file whose turn has just come is empty.
 
 
 def _ends_with(log: Path, mark: bytes) -> bool:
