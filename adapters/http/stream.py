@@ -4,6 +4,7 @@ Every client reads the log itself, at its own pace: a slow one holds back nobody
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from typing import Final, Generic, Protocol, TypeVar
@@ -54,7 +55,7 @@ class Streams:
         await self._stopping.wait()
 
 
-class Streaming(Response):
+class Streaming(Response, ABC):
     """Runs until the client goes, the server stops, or `pump` has sent all."""
 
     def __init__(self, streams: Streams) -> None:
@@ -62,9 +63,9 @@ class Streaming(Response):
         del self.headers["content-length"]
         self._streams = streams
 
+    @abstractmethod
     async def pump(self, send: Send) -> None:
         """Send parts of the body, the last one as well with `more_body`."""
-        raise NotImplementedError
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._streams.open += 1

@@ -1,9 +1,9 @@
 """What an attempt's outcome is in the log: within the limits of one event, and of what JSON can hold."""
 
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from domain.executions import commands as ec
 from domain.executions.events import ExecutionError
@@ -24,17 +24,30 @@ NAMES: Final = 50
 CUT: Final = "…"
 
 
+class _Common(TypedDict):
+    """What every end says."""
+
+    execution_id: str
+    attempt: int
+    execution_time: float
+    output_position: int
+    truncated_bytes: int | UnsetType
+
+
 def report(outcome: Outcome, attempt: int, output: Written) -> ec.Ended:
-    """The command that tells it. A value goes by `large_value` first; it is left out here when JSON cannot hold it."""
+    """The command that tells it. Its value stands as it is: `with_value` makes it fit."""
+    common = _Common(
+        execution_id=outcome.execution_id,
+        attempt=attempt,
+        execution_time=outcome.execution_time,
+        output_position=output.position,
+        truncated_bytes=output.truncated_bytes or UNSET,
+    )
     match outcome.state:
         case State.COMPLETED:
             shown = shortened(outcome.repr or "", REPR_CHARACTERS)
             return ec.ExecutionRecordCompleted(
-                execution_id=outcome.execution_id,
-                attempt=attempt,
-                execution_time=outcome.execution_time,
-                output_position=output.position,
-                truncated_bytes=output.truncated_bytes or UNSET,
+                **common,
                 repr=None if outcome.repr is None else shown,
                 value=outcome.value,
                 mode=outcome.mode,
@@ -44,11 +57,7 @@ def report(outcome: Outcome, attempt: int, output: Written) -> ec.Ended:
             )
         case State.FAILED:
             return ec.ExecutionRecordFailed(
-                execution_id=outcome.execution_id,
-                attempt=attempt,
-                execution_time=outcome.execution_time,
-                output_position=output.position,
-                truncated_bytes=output.truncated_bytes or UNSET,
+                **common,
                 error=error_of(outcome.error or Failure(exception_type="Exception", message="")),
                 mode=outcome.mode,
                 children=outcome.children,
@@ -56,20 +65,12 @@ def report(outcome: Outcome, attempt: int, output: Written) -> ec.Ended:
             )
         case State.CANCELLED:
             return ec.ExecutionRecordCancelled(
-                execution_id=outcome.execution_id,
-                attempt=attempt,
-                execution_time=outcome.execution_time,
-                output_position=output.position,
-                truncated_bytes=output.truncated_bytes or UNSET,
+                **common,
                 worker_restarted=outcome.worker_restarted,
             )
         case State.TIMED_OUT:
             return ec.ExecutionRecordTimedOut(
-                execution_id=outcome.execution_id,
-                attempt=attempt,
-                execution_time=outcome.execution_time,
-                output_position=output.position,
-                truncated_bytes=output.truncated_bytes or UNSET,
+                **common,
                 worker_restarted=outcome.worker_restarted,
                 error=None if outcome.error is None else error_of(outcome.error),
             )

@@ -14,8 +14,8 @@ import pytest
 
 from domain.executions.events import ExecutionEnd, ExecutionRequested
 from tests.faults.book import Book, Driver, driving
-from tests.faults.check import verified
 from tests.faults.child import Child, Died
+from tests.faults.rounds import rounds
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.needs("tmux")
@@ -135,24 +135,15 @@ def _read(marks: str) -> list[str]:
     return []
 
 
-async def rounds(fault: Fault, seed: int, count: int) -> None:
-    rng = random.Random(f"{getattr(fault, '__name__', fault)} {seed}")
+async def many(fault: Fault, seed: int, count: int) -> None:
+    rng, book = random.Random(f"{fault.__name__} {seed}"), Book()
     async with Child() as child:
-        book = Book()
-        for number in range(count):
-            try:
-                await one_round(fault, child, book, rng)
-            except Exception as error:
-                raise AssertionError(f"seed {seed}, round {number}: {error}") from error
-        await child.start()
-        await verified(child)
-        assert await child.stop() == 0
-        await child.nothing_left()
+        await rounds(child, lambda: one_round(fault, child, book, rng), seed, count)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_one_round(fault: Fault) -> None:
-    await rounds(fault, seed=0, count=1)
+    await many(fault, seed=0, count=1)
 
 
 @pytest.mark.faults
@@ -160,4 +151,4 @@ async def test_one_round(fault: Fault) -> None:
 @pytest.mark.parametrize("seed", range(1, HOMES + 1))
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_many_rounds(fault: Fault, seed: int) -> None:
-    await rounds(fault, seed, ROUNDS)
+    await many(fault, seed, ROUNDS)

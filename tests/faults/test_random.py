@@ -19,9 +19,10 @@ from adapters.nats.disk import disk_space
 from adapters.nats.subjects import events_stream
 from tests.faults.book import Book, driving
 from tests.faults.bustle import Bustle
-from tests.faults.check import check, verified
+from tests.faults.check import check
 from tests.faults.child import NODE, Child, Died
 from tests.faults.points import points
+from tests.faults.rounds import rounds
 from tests.faults.stories import change_stream
 from tests.waiting import eventually
 
@@ -195,25 +196,16 @@ async def one_round(fault: Fault, child: Child, book: Book, rng: random.Random) 
     await child.nothing_left()
 
 
-async def rounds(fault: Fault, seed: int, count: int) -> None:
-    rng = random.Random(f"{getattr(fault, '__name__', fault)} {seed}")
+async def many(fault: Fault, seed: int, count: int) -> None:
+    rng, book = random.Random(f"{fault.__name__} {seed}"), Book()
     with folder_for(fault) as folder:
         async with Child(folder, clock=fault is clock_stepped) as child:
-            book = Book()
-            for number in range(count):
-                try:
-                    await one_round(fault, child, book, rng)
-                except Exception as error:
-                    raise AssertionError(f"seed {seed}, round {number}: {error}") from error
-            await child.start()
-            await verified(child)
-            assert await child.stop() == 0
-            await child.nothing_left()
+            await rounds(child, lambda: one_round(fault, child, book, rng), seed, count)
 
 
 @pytest.mark.parametrize("fault", QUICK)
 async def test_one_round(fault: Fault) -> None:
-    await rounds(fault, seed=0, count=1)
+    await many(fault, seed=0, count=1)
 
 
 @pytest.mark.faults
@@ -221,4 +213,4 @@ async def test_one_round(fault: Fault) -> None:
 @pytest.mark.parametrize("seed", range(1, HOMES + 1))
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_many_rounds(fault: Fault, seed: int) -> None:
-    await rounds(fault, seed, ROUNDS)
+    await many(fault, seed, ROUNDS)
