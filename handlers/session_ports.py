@@ -1,0 +1,121 @@
+"""What sessions need from the outside: runtimes, which carry out turns.
+
+As in `ports.py`: adapters and the simulator implement them, and every call may fail before its effect or after it.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from enum import StrEnum
+from typing import Any, Protocol
+
+import msgspec
+
+# --- runtimes ------------------------------------------------------------------------------------------------------
+
+
+class RuntimeSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What a session runs on. `runtime`: the plan's map of that name, `permissions` likewise. `env`: variables besides
+    those that the runtime takes from the tower's own environment by the names in the plan."""
+
+    session_id: str
+    kind: str
+    runtime: Mapping[str, Any] = {}
+    permissions: Mapping[str, Any] = {}
+    working_dir: str | None = None
+    env: Mapping[str, str] = {}
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """Of a transcript. `role`: system, user, assistant, tool; `name`: of the tool or agent, where there is one."""
+
+    role: str
+    content: str
+    name: str | None = None
+
+
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """`turn` counts from 1 in a session; `context` is what was said before, oldest first."""
+
+    turn: int
+    instruction: str
+    context: tuple[Message, ...] = ()
+    timeout_s: float | None = None
+
+
+class TurnState(StrEnum):
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"
+
+
+class TurnError(msgspec.Struct, frozen=True, kw_only=True):
+    """Without values of secret variables. `type`: one of `RUNTIME_ERRORS`, or the exception's for Python code."""
+
+    type: str
+    message: str
+
+
+RUNTIME_ERRORS = frozenset(
+    {
+        "runtime_invalid",  # its map in the plan
+        "program_not_found",
+        "exit_status",
+        "killed",  # from outside
+        "instruction_too_long",
+        "pane_not_found",
+        "pane_not_ready",
+        "pane_gone",
+        "worker_died",
+        "worker_crash_loop",
+        "internal",
+    }
+)
+
+
+class TurnResult(msgspec.Struct, frozen=True, kw_only=True):
+    """`output`: the text of the turn, of long ones beginning and end; `left_out_bytes` in between are not there.
+    A negative `exit_code` is the signal that ended the program."""
+
+    state: TurnState
+    output: str = ""
+    left_out_bytes: int = 0
+    error: TurnError | None = None
+    exit_code: int | None = None
+
+
+class RuntimeFailed(Exception):
+    """A session cannot be had on this runtime: `type` as in `TurnError`."""
+
+    def __init__(self, type_: str, message: str) -> None:
+        super().__init__(message)
+        self.type = type_
+
+
+Output = Callable[[str], Awaitable[None]]
+"""Takes text in order, at most 64 KiB at once; the runtime waits for it."""
+
+
+class Runtime(Protocol):
+    """Of one session: one turn at a time."""
+
+    async def start(self, spec: RuntimeSpec) -> None:
+        """Once, before the first turn. Raises `RuntimeFailed`."""
+        ...
+
+    async def execute(self, turn: Turn, output: Output) -> TurnResult:
+        """Its end, whatever it is, after all its output was taken. Cancelling the caller's task ends what runs."""
+        ...
+
+    async def cancel(self) -> None:
+        """Ask the turn under way to stop: its `execute` ends within the runtime's grace. Nothing while none runs."""
+        ...
+
+    async def close(self) -> None:
+        """The session is over: nothing of it runs on. Also without a start, and again."""
+        ...
+
+
+class Runtimes(Protocol):
+    def make(self, kind: str) -> Runtime:
+        """A runtime for one session. Raises `RuntimeFailed` for a kind that there is none of."""
+        ...
