@@ -1,13 +1,15 @@
-"""What sessions need from the outside: runtimes, which carry out turns.
+"""What sessions need from the outside: runtimes, which carry out turns, and a place for transcripts.
 
 As in `ports.py`: adapters and the simulator implement them, and every call may fail before its effect or after it.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Protocol
 
 import msgspec
+
+from domain.sessions.messages import Message
 
 # --- runtimes ------------------------------------------------------------------------------------------------------
 
@@ -22,14 +24,6 @@ class RuntimeSpec(msgspec.Struct, frozen=True, kw_only=True):
     permissions: Mapping[str, Any] = {}
     working_dir: str | None = None
     env: Mapping[str, str] = {}
-
-
-class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """Of a transcript. `role`: system, user, assistant, tool; `name`: of the tool or agent, where there is one."""
-
-    role: str
-    content: str
-    name: str | None = None
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,13 +68,15 @@ RUNTIME_ERRORS = frozenset(
 
 class TurnResult(msgspec.Struct, frozen=True, kw_only=True):
     """`output`: the text of the turn, of long ones beginning and end; `left_out_bytes` in between are not there.
-    A negative `exit_code` is the signal that ended the program."""
+    A negative `exit_code` is the signal that ended the program. `messages`: what the turn added to the transcript after
+    its instruction, where that is more than one message of the assistant with the output."""
 
     state: TurnState
     output: str = ""
     left_out_bytes: int = 0
     error: TurnError | None = None
     exit_code: int | None = None
+    messages: tuple[Message, ...] = ()
 
 
 class RuntimeFailed(Exception):
@@ -119,3 +115,21 @@ class Runtimes(Protocol):
     def make(self, kind: str) -> Runtime:
         """A runtime for one session. Raises `RuntimeFailed` for a kind that there is none of."""
         ...
+
+
+# --- transcripts ---------------------------------------------------------------------------------------------------
+
+
+class SessionStorage(Protocol):
+    """Transcripts, outside the log: what each turn said, linked to what was said before. All raise `OSError`."""
+
+    async def save(self, session_id: str, previous: str | None, messages: Sequence[Message]) -> str:
+        """Keep the messages of a turn, after those that `previous` names; the digest (blake2b-256, hex) that names the
+        transcript so far. The same again gives the same."""
+        ...
+
+    async def load(self, session_id: str, digest: str) -> tuple[Message, ...]:
+        """The transcript of that digest, oldest first. Raises `FileNotFoundError` if a part of it is gone."""
+        ...
+
+    async def exists(self, session_id: str, digest: str) -> bool: ...

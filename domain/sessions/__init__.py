@@ -1,0 +1,1 @@
+"""Sessions: conversations with a runtime, spawned from bundles."""
