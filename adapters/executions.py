@@ -17,6 +17,7 @@ from adapters.executing.workers import SessionWorkers
 from adapters.files.blobs import FileBlobs
 from adapters.nats.output import MIB, BrokerOutput
 from adapters.nats.wire import WireClient
+from adapters.runtimes.making import TowerRuntimes
 from adapters.settings import ENV_PREFIX, Settings
 from domain.tower import Tower
 from handlers.effects.capabilities import Capabilities, Policy
@@ -34,7 +35,8 @@ HIDDEN: Final = (ENV_PREFIX,)
 
 
 class Executions:
-    """`executing` and `deadlines` are observers of the writer. `prepare` before `workers.run`."""
+    """`executing` and `deadlines` are observers of the writer. `prepare` before `workers.run`. `runtimes`: of sessions,
+    those in Python share the pool of workers."""
 
     def __init__(
         self,
@@ -54,6 +56,7 @@ class Executions:
             working_dir=str(settings.work_dir), python=settings.worker_python, env=environment, owner=self._owner
         )
         self.workers = SessionWorkers(worker)
+        self.runtimes = TowerRuntimes(workers=self.workers, settings=worker, environment=environment)
         self.output = BrokerOutput(connection, settings.node, max_output_bytes=settings.execution_output_max_mb * MIB)
         self.blobs = blobs_of(settings.home, settings.node)
         workers, output, blobs = armed(self.workers), armed(self.output), armed(self.blobs)

@@ -96,15 +96,21 @@ def end_marked(mark: str) -> int:
     Reads all of /proc: not in the event loop. Call it with a tower's own mark before it starts its first worker, for
     what an earlier run left behind when it was killed.
     """
-    wanted = f"{MARK}={mark}".encode()
-    marked = [int(entry) for entry in os.listdir("/proc") if entry.isdecimal() and _bears(int(entry), wanted)]
-    doomed = Doomed(pid for pid in marked if pid != os.getpid())
+    pids = marked(mark)
+    doomed = Doomed(pids)
     try:
         doomed.send(signal.SIGKILL)
         doomed.wait(KILLED_S)
     finally:
         doomed.close()
-    return len(marked)
+    return len(pids)
+
+
+def marked(mark: str) -> list[int]:
+    """Processes whose environment bears this mark, or one that begins with it and a colon; this one left out."""
+    wanted = f"{MARK}={mark}".encode()
+    pids = [int(entry) for entry in os.listdir("/proc") if entry.isdecimal()]
+    return [pid for pid in pids if pid != os.getpid() and _bears(pid, wanted)]
 
 
 def _bears(pid: int, wanted: bytes) -> bool:

@@ -12,7 +12,7 @@ from adapters.executing.process import Frame, WorkerSettings
 from adapters.executing.session import Callbacks, Session
 from adapters.executing.session import Job as SessionJob
 from adapters.executing.sources import Source
-from adapters.executing.worker import Asked, Conduct, WorkerFailed
+from adapters.executing.worker import Asked, Conduct, Listener, Worker, WorkerFailed
 from handlers.execution_ports import (
     AnswerStatus,
     Job,
@@ -68,6 +68,18 @@ class SessionWorkers:
         place = self._places.pop(session_id, None)
         if place is not None:
             await place.stop()
+
+    async def take(
+        self, settings: WorkerSettings, listener: Listener, conduct: Conduct, *, throwaway: bool = False
+    ) -> Worker:
+        """The `Source` protocol: a worker of the pool for a session that somebody else keeps."""
+        await self._running.wait()
+        assert self._pool is not None
+        return await self._pool.take(settings, listener, conduct, throwaway=throwaway)
+
+    def give_back(self, worker: Worker) -> None:
+        assert self._pool is not None
+        self._pool.give_back(worker)
 
     async def run(self) -> None:
         async with Pool(self._settings, self._pool_settings) as pool, asyncio.TaskGroup() as group:

@@ -1,0 +1,35 @@
+"""The runtimes of one tower, by kind: the `Runtimes` port."""
+
+import secrets
+from collections.abc import Mapping
+
+from adapters.executing.process import WorkerSettings
+from adapters.executing.sources import Source
+from adapters.runtimes.command import CommandRuntime
+from adapters.runtimes.echo import EchoRuntime
+from adapters.runtimes.python import PythonRuntime
+from handlers.session_ports import Runtime, RuntimeFailed
+
+
+class TowerRuntimes:
+    """`workers`: the pool, whose workers have `settings`. `environment`: what the tower gives away of its own, none of
+    its credentials among it; a session gets what is plain of it and what its plan names. What sessions start is known
+    by `settings.owner`, so that what a killed tower leaves is ended when it starts again (`children.end_marked`)."""
+
+    def __init__(self, *, workers: Source, settings: WorkerSettings, environment: Mapping[str, str]) -> None:
+        self._workers = workers
+        self._settings = settings
+        self._environment = environment
+
+    def make(self, kind: str) -> Runtime:
+        match kind:
+            case "command":
+                mark = f"{self._settings.owner}:{secrets.token_hex(8)}"
+                return CommandRuntime(self._environment, working_dir=self._settings.working_dir, mark=mark)
+            case "python":
+                return PythonRuntime(self._workers, self._settings, self._environment)
+            case "echo":
+                return EchoRuntime()
+            case _:
+                message = f"runtime.kind: there is none called {kind}: command, python, pane or echo"
+                raise RuntimeFailed("runtime_invalid", message)

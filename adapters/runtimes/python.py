@@ -1,0 +1,136 @@
+"""Python code in a worker: an instruction is a cell, its names live as long as the session.
+
+What a cell prints is the output, then the `repr` of its last expression, or the traceback, as a person at a prompt
+would see it. There is nobody to ask: `input()` finds the end of input. What was said before is not handed over.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from adapters.executing.outcomes import Outcome, State
+from adapters.executing.output import Chunk, pieces
+from adapters.executing.process import WorkerSettings
+from adapters.executing.session import Callbacks, Job, Session
+from adapters.executing.sources import Source
+from adapters.executing.worker import Asked, Conduct, WorkerFailed
+from adapters.runtimes.environment import environment_of, folder_of
+from adapters.runtimes.kept import Kept
+from adapters.runtimes.shapes import PythonShape, shaped
+from handlers.session_ports import Output, RuntimeFailed, RuntimeSpec, Turn, TurnError, TurnResult, TurnState
+
+STATES = {
+    State.COMPLETED: TurnState.COMPLETED,
+    State.FAILED: TurnState.FAILED,
+    State.CANCELLED: TurnState.CANCELLED,
+    State.TIMED_OUT: TurnState.TIMED_OUT,
+}
+
+
+class PythonRuntime:
+    """`workers`: the tower's pool, whose workers have `settings`. `environment`: what the tower gives away of its
+    own."""
+
+    def __init__(self, workers: Source, settings: WorkerSettings, environment: Mapping[str, str]) -> None:
+        self._workers = workers
+        self._settings = settings
+        self._environment = environment
+        self._session: Session | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._turn: _Printed | None = None
+
+    async def start(self, spec: RuntimeSpec) -> None:
+        shape = shaped(spec.runtime, PythonShape)
+        folder = folder_of(shape, spec, self._settings.working_dir)
+        if not await asyncio.to_thread(Path(folder).is_dir):
+            raise RuntimeFailed("runtime_invalid", f"runtime.working_dir: there is no folder {folder}")
+        settings = msgspec.structs.replace(
+            self._settings,
+            working_dir=folder,
+            python=shape.python or self._settings.python,
+            env=environment_of(self._environment, shape, spec),
+            limits={**self._settings.limits, **shape.limits},
+        )
+        callbacks = Callbacks(on_output=self._printed, on_asked=self._asked)
+        session = Session(settings, callbacks, self._workers, conduct=Conduct(grace_s=shape.grace_s))
+        self._session, self._running = session, asyncio.create_task(session.run())
+        try:
+            await session.start()
+        except BaseException as error:
+            await self.close()
+            if isinstance(error, WorkerFailed):
+                raise RuntimeFailed("worker_died", str(error)) from error
+            raise
+
+    async def execute(self, turn: Turn, output: Output) -> TurnResult:
+        assert self._session is not None
+        printed = self._turn = _Printed(str(turn.turn), output)
+        job = Job(execution_id=printed.job, code=turn.instruction, timeout_s=turn.timeout_s, default_timeout=False)
+        try:
+            outcome = await self._session.execute(job)
+            await printed.add(_at_the_end(outcome))
+        except BaseException:
+            self._session.cancel(printed.job)
+            raise
+        finally:
+            self._turn = None
+        return _result(outcome, printed.kept)
+
+    async def _printed(self, chunk: Chunk) -> None:
+        if self._turn is not None:
+            await self._turn.add(chunk.text)
+
+    async def _asked(self, asked: Asked) -> None:
+        assert self._session is not None
+        if asked.kind == "input_request":
+            self._session.answer(asked, "eof")
+        else:
+            message = f"{asked.fields.get('capability')}: a session's own code has none of the tower's abilities"
+            self._session.answer(asked, "denied", message=message)
+
+    async def cancel(self) -> None:
+        if self._session is not None and self._turn is not None:
+            self._session.cancel(self._turn.job)
+
+    async def close(self) -> None:
+        running, self._running = self._running, None
+        if running is not None:
+            running.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await running
+
+
+class _Printed:
+    """The turn under way."""
+
+    def __init__(self, job: str, output: Output) -> None:
+        self.job = job
+        self.kept = Kept()
+        self._output = output
+
+    async def add(self, text: str) -> None:
+        for piece in pieces(text):
+            self.kept.add(piece)
+            await self._output(piece)
+
+
+def _at_the_end(outcome: Outcome) -> str:
+    if outcome.state is State.COMPLETED:
+        return "" if outcome.repr in (None, "None") else f"{outcome.repr}\n"
+    return outcome.error.traceback if outcome.error is not None else ""
+
+
+def _result(outcome: Outcome, kept: Kept) -> TurnResult:
+    failure, error = outcome.error, None
+    if outcome.state is State.FAILED and failure is not None:
+        error = TurnError(type=failure.code or failure.exception_type, message=failure.message)
+    return TurnResult(
+        state=STATES[outcome.state],
+        output=kept.text,
+        left_out_bytes=kept.left_out_bytes,
+        error=error,
+        exit_code=None if failure is None else failure.exit_code,
+    )

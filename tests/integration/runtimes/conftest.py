@@ -1,0 +1,88 @@
+"""Runtimes with what they say collected. What is tested on `stage` holds for every runtime."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.executing.process import WorkerSettings
+from adapters.executing.sources import Starter
+from adapters.runtimes.command import CommandRuntime
+from adapters.runtimes.echo import EchoRuntime
+from adapters.runtimes.python import PythonRuntime
+from handlers.session_ports import Message, Runtime, RuntimeSpec, Turn, TurnResult
+
+AGENT = Path(__file__).with_name("agent.py")
+MARK = "test-runtimes"
+DEADLINE_S = 30.0
+
+
+class Stage:
+    """One runtime, started. `said` is what it has said, in order; `heard` is set at each piece."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self.said: list[str] = []
+        self.heard = asyncio.Event()
+        self._turns = 0
+
+    @property
+    def text(self) -> str:
+        return "".join(self.said)
+
+    async def output(self, text: str) -> None:
+        self.said.append(text)
+        self.heard.set()
+
+    async def tell(self, instruction: str, *context: Message, timeout_s: float | None = None) -> TurnResult:
+        self._turns += 1
+        turn = Turn(turn=self._turns, instruction=instruction, context=context, timeout_s=timeout_s)
+        async with asyncio.timeout(DEADLINE_S):
+            return await self.runtime.execute(turn, self.output)
+
+    async def hears(self, text: str) -> None:
+        """Until it has said so."""
+        async with asyncio.timeout(DEADLINE_S):
+            while text not in self.text:
+                self.heard.clear()
+                await self.heard.wait()
+
+
+MakeStage = Callable[..., Awaitable[Stage]]
+
+
+def command_map(**runtime: Any) -> dict[str, Any]:
+    return {"kind": "command", "argv": [sys.executable, "-u", str(AGENT)], **runtime}
+
+
+@pytest.fixture
+async def make_stage(tmp_path: Path) -> AsyncIterator[MakeStage]:
+    """Starts a runtime of that kind; `environment` is the tower's, the rest its map."""
+    made: list[Runtime] = []
+    async with Starter() as workers:
+        count = 0
+
+        async def make(kind: str, *, environment: dict[str, str] | None = None, **runtime: Any) -> Stage:
+            nonlocal count
+            count += 1
+            tower = {"PATH": "/usr/local/bin:/usr/bin:/bin"} if environment is None else environment
+            settings = WorkerSettings(working_dir=str(tmp_path), env=tower)
+            match kind:
+                case "command":
+                    mark = f"{MARK}:{tmp_path.name}-{count}"
+                    one: Runtime = CommandRuntime(tower, working_dir=str(tmp_path), mark=mark)
+                    runtime = command_map(**runtime)
+                case "python":
+                    one = PythonRuntime(workers, settings, tower)
+                case _:
+                    one = EchoRuntime()
+            made.append(one)
+            await one.start(RuntimeSpec(session_id=f"s{count}", kind=kind, runtime=runtime))
+            return Stage(one)
+
+        yield make
+        for each in made:
+            await each.close()
