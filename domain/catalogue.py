@@ -20,6 +20,8 @@ from domain.layouts import commands as lc
 from domain.layouts import events as le
 from domain.messages import Event, Request
 from domain.registration import EventTable, EventType, RequestType, UndecodableEvent, check
+from domain.sessions import commands as sc
+from domain.sessions import events as se
 
 __all__ = (
     "EVENTS",
@@ -110,6 +112,18 @@ EVENTS: Final = (
     _session("work_failed", xe.SessionWorkFailed),
     _session("forked", xe.SessionForked),
     _session("emitted", xe.SessionEmitted),
+    _session("spawned", se.SessionSpawned),
+    _session("instructed", se.SessionInstructed),
+    _session("turn_started", se.SessionTurnStarted),
+    _session("turn_completed", se.SessionTurnCompleted),
+    _session("completed", se.SessionCompleted),
+    _session("error", se.SessionError),
+    _session("stop_requested", se.SessionStopRequested),
+    _session("cancelled", se.SessionCancelled),
+    _session("timed_out", se.SessionTimedOut),
+    _session("resumed", se.SessionResumed),
+    _session("stale", se.SessionStale),
+    _session("ended", se.SessionEnded),
     EventType(name="container.scan_requested", event=dc.ContainerScanRequested, id_field="scan_id"),
     EventType(name="container.registered", event=dc.ContainerRegistered, id_field="container_id"),
     EventType(name="container.gone", event=dc.ContainerGone, id_field="container_id"),
@@ -168,6 +182,16 @@ REQUESTS: Final = (
     RequestType(name="session.record_restored", request=xc.SessionRecordRestored, internal=True),
     RequestType(name="session.record_work_failed", request=xc.SessionRecordWorkFailed, internal=True),
     RequestType(name="session.record_emitted", request=xc.SessionRecordEmitted, internal=True),
+    RequestType(name="session.spawn", request=sc.SessionSpawn),
+    RequestType(name="session.instruct", request=sc.SessionInstruct),
+    RequestType(name="session.cancel", request=sc.SessionCancel),
+    RequestType(name="session.end", request=sc.SessionEnd),
+    RequestType(name="session.resume", request=sc.SessionResume),
+    RequestType(name="session.record_turn_started", request=sc.SessionRecordTurnStarted, internal=True),
+    RequestType(name="session.record_turn_ended", request=sc.SessionRecordTurnEnded, internal=True),
+    RequestType(name="session.record_turn_lost", request=sc.SessionRecordTurnLost, internal=True),
+    RequestType(name="session.record_timed_out", request=sc.SessionRecordTimedOut, internal=True),
+    RequestType(name="session.record_stale", request=sc.SessionRecordStale, internal=True),
     RequestType(name="container.scan", request=dc.ContainerScan),
     RequestType(name="container.record_found", request=dc.ContainerRecordFound, internal=True),
     RequestType(name="container.record_scan", request=dc.ContainerRecordScan, internal=True),

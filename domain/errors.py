@@ -38,6 +38,8 @@ DETAILS: Final[Mapping[str, frozenset[str]]] = {
     "execution_not_paused": frozenset({"execution_id", "state"}),
     "session_not_found": frozenset({"session_id"}),
     "session_exists": frozenset({"session_id"}),
+    "session_ended": frozenset({"session_id", "state"}),
+    "spawn_depth_exceeded": frozenset({"depth", "limit"}),
     "checkpoint_not_found": frozenset({"checkpoint"}),
     "bundle_invalid": frozenset({"file", "line", "field", "expected"}),
     "bundle_not_found": frozenset({"bundle", "searched"}),

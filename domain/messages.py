@@ -68,6 +68,26 @@ class TmuxPane(msgspec.Struct, frozen=True, kw_only=True):
     pane_id: str | None = None
 
 
+class SpawnFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """The bundle that a session is to be spawned from, prepared, with what it inherits: the plan is a file by now.
+
+    `refusal`: code, message and details of what is wrong with it. `context_digest`: the file with the messages that it
+    gets from its parent, None for none.
+    """
+
+    bundle_uri: str = ""
+    bundle_name: str = ""
+    bundle_version: str | None = None
+    bundle_digest: str = ""
+    plan_digest: str = ""
+    runtime: str = ""
+    context_digest: str | None = None
+    context_messages: int = 0
+    warnings: tuple[str, ...] = ()
+    refusal: tuple[str, str, dict[str, Any]] | None = None
+    depth_limit: int = 8
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What the writer looked up for one command before it is decided.
 
@@ -75,6 +95,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     digests. `tmux_sessions` are the session names alive in the container and `tmux_panes` its panes, None when tmux
     could not tell. `restart_backoff_s`: wait of the first restart that a policy makes.
     `text_digest` names the file that holds a text to send, None where it could not be sent when this was looked up.
+    `spawn` is None while the bundle is not prepared.
     """
 
     at: datetime
@@ -86,6 +107,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     working_dir_digest: str | None = None
     restart_backoff_s: float = 1.0
     text_digest: str | None = None
+    spawn: SpawnFacts | None = None
 
 
 R_co = TypeVar("R_co", bound=Request, covariant=True)

@@ -49,6 +49,13 @@ from domain.node import (
     record_foreign,
 )
 from domain.sends import PaneSend, PaneSendRequested, SendEvent, Sends
+from domain.sessions import commands as sc
+from domain.sessions import decide as conversations_decide
+from domain.sessions import events as se
+from domain.sessions import evolving as conversations_evolving
+from domain.sessions import reports as conversations_reports
+from domain.sessions import results as conversations_results
+from domain.sessions import state as conversations_state
 
 
 class Tower(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +68,7 @@ class Tower(msgspec.Struct, frozen=True, kw_only=True):
     sends: Sends = Sends()
     promises: dp.Promises = dp.Promises()
     executions: executions_state.Executions = executions_state.Executions()
+    sessions: conversations_state.Sessions = conversations_state.Sessions()
     sequences: Map[tuple[str, str], int] = Map()
     instance: str | None = None
     foreign_to: int = 0
@@ -92,7 +100,30 @@ def decide(command: Command[Request], state: Tower) -> tuple[Event, ...]:
             return sending.report(told, state.sends, state.layouts)
         case dp.PromiseCreate() | dp.PromiseResolve() | dp.PromiseReject() | dp.PromiseCancel() | dp.PromiseExpire():
             executions_decide.guard_promise(command.request, command.origin, state.executions)
+            conversations_decide.guard_promise(command.request, state.sessions)
             return dp.decide(command.request, command.origin, command.facts, state.promises)
+        case (
+            sc.SessionSpawn()
+            | sc.SessionInstruct()
+            | sc.SessionCancel()
+            | sc.SessionEnd()
+            | sc.SessionResume() as asked
+        ):
+            return conversations_decide.decide(
+                asked, command.origin, command.facts, state.sessions, state.executions.sessions
+            )
+        case (
+            sc.SessionRecordTurnStarted()
+            | sc.SessionRecordTurnEnded()
+            | sc.SessionRecordTurnLost()
+            | sc.SessionRecordTimedOut()
+            | sc.SessionRecordStale()
+        ) as told:
+            return conversations_reports.report(told, command.facts, state.sessions)
+        case xc.ExecutionRequest(session_id=str(taken)) | xc.SessionFork(session_id=str(taken)) if (
+            conversations_state.exists(taken, state.sessions)
+        ):
+            raise Rejection("session_exists", f"session {taken} was spawned from a bundle", session_id=taken)
         case xc.ExecutionRequest() | xc.ExecutionCancel() | xc.ExecutionResume() | xc.ExecutionAnswer() as asked:
             return executions_decide.decide(asked, command.origin, command.facts, state.executions, state.promises)
         case xc.SessionCheckpoint() | xc.SessionRestore() | xc.SessionFork() as asked:
@@ -162,6 +193,8 @@ def evolve(state: Tower, event: Event) -> Tower:
             }
         case xe.ExecutionEvent() | xe.NamespaceEvent() | xe.CapabilityDenied():
             changed = {"executions": executions_evolving.evolve(state.executions, event)}
+        case se.SessionEvent():
+            changed = {"sessions": conversations_evolving.evolve(state.sessions, event)}
         case SendEvent():
             changed = {"sends": sending.evolve(state.sends, event)}
         case _ if key[0] == "container":
@@ -219,7 +252,7 @@ def result(events: Sequence[Event]) -> Result:
             for event in events:
                 if isinstance(event, ae.AgentAdopted | ae.AgentReported):
                     return agents_decide.result(event)
-            told = executions_results.result(events[0]) or dp.result(events[0])
+            told = executions_results.result(events[0]) or dp.result(events[0]) or conversations_results.result(events)
             if told is not None:
                 return told
             removed = [event for event in events if isinstance(event, le.PaneRemoved)]
@@ -251,6 +284,9 @@ def standing(request: Request, state: Tower, origin: str = HOST) -> Result:
         case dp.PromiseCreate() | dp.PromiseResolve() | dp.PromiseReject() | dp.PromiseCancel() | dp.PromiseExpire():
             return dp.standing(request, state.promises)
         case _:
+            told = conversations_results.standing(request, state.sessions, origin)
+            if told is not None:
+                return told
             return executions_results.standing(request, state.executions, state.promises, origin)
 
 

@@ -29,6 +29,7 @@ from domain.layouts.events import PaneState, Stage
 from domain.messages import Event
 from domain.node import CommandRejected, NodeClaimed, NodeForeignEntriesFound
 from domain.sends import PaneSendBegun, PaneSendFailed, PaneSendRequested, PaneTextSent
+from domain.sessions import events as s
 
 SAMPLES: Final = Path(__file__).parent / "samples"
 SUMS: Final = SAMPLES / "SHA256SUMS"
@@ -49,6 +50,18 @@ SESSION: Final = "notebook"
 
 CELL: Final[dict[str, Any]] = {"execution_id": EXECUTION, "session_id": SESSION}
 END: Final[dict[str, Any]] = {"attempt": 2, "execution_time": 0.25, "output_position": 17}
+TURN: Final[dict[str, Any]] = {
+    "session_id": SESSION,
+    "turn": 2,
+    "output": "42",
+    "output_digest": DIGEST,
+    "output_bytes": 2,
+    "transcript_digest": DIGEST,
+    "exit_code": 3,
+    "execution_time": 0.25,
+    "output_position": 17,
+    "truncated_bytes": 9,
+}
 RAISED: Final = x.ExecutionError(
     exception_type="ValueError",
     message="no such thing",
@@ -236,6 +249,44 @@ EXAMPLES: Final[tuple[Event, ...]] = (
     x.SessionWorkFailed(session_id=SESSION, work_id=SCAN, work="restore", code="worker_died", reason="signal 9"),
     x.SessionEmitted(**CELL, name="progress", data={"done": 3, "of": 7}),
     x.SessionForked(session_id="what-if", from_session_id=SESSION, digest=DIGEST),
+    s.SessionSpawned(
+        session_id=SESSION,
+        owner="host",
+        session_name="reviewer",
+        bundle=s.BundleRef(uri="/bundles/reviewer", name="reviewer", version="1.2.0", digest=DIGEST),
+        plan_digest=DIGEST,
+        runtime="command",
+        instruction_digest=DIGEST,
+        request_digest=DIGEST[:32],
+        parent_session_id="lead",
+        background=True,
+        timeout_s=600.0,
+        deadline=AT,
+        depth=2,
+        self_depth=1,
+        context_digest=DIGEST,
+        context_messages=4,
+        idempotency_key="first",
+        warnings=("./missing.yaml is not there",),
+    ),
+    s.SessionInstructed(session_id=SESSION, turn=2, instruction_digest=DIGEST, instruction="Review the patch."),
+    s.SessionTurnStarted(session_id=SESSION, turn=2),
+    s.SessionTurnCompleted(**TURN),
+    s.SessionCompleted(
+        session_id=SESSION,
+        session_name="reviewer",
+        bundle_name="reviewer",
+        turn_count=2,
+        output="42",
+        output_digest=DIGEST,
+    ),
+    s.SessionError(**TURN, error="exit status 3", error_type="exit_status"),
+    s.SessionStopRequested(session_id=SESSION, reason="cancelled"),
+    s.SessionCancelled(**TURN),
+    s.SessionTimedOut(**TURN),
+    s.SessionResumed(session_id=SESSION, reason="asked", deadline=AT),
+    s.SessionStale(session_id=SESSION, from_digest=DIGEST, to_digest=DIGEST[::-1]),
+    s.SessionEnded(session_id=SESSION, reason="cancelled"),
     CommandRejected(
         command_id=COMMAND,
         noun="layout",

@@ -35,6 +35,8 @@ WIRE = {
     "execution_not_paused": ({"execution_id", "state"}, 409),
     "session_not_found": ({"session_id"}, 404),
     "session_exists": ({"session_id"}, 409),
+    "session_ended": ({"session_id", "state"}, 409),
+    "spawn_depth_exceeded": ({"depth", "limit"}, 409),
     "checkpoint_not_found": ({"checkpoint"}, 404),
     "bundle_invalid": ({"file", "line", "field", "expected"}, 422),
     "bundle_not_found": ({"bundle", "searched"}, 404),
