@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from adapters.engine import Connections, Engine, Parts, bench_of, log_folders
+from adapters.engine import Connections, Engine, Parts
 from adapters.files.atomic import write_private
 from adapters.files.launch_rows import LaunchRows
 from adapters.http import bench_socket
@@ -33,7 +33,6 @@ from adapters.nats.output import MIB
 from adapters.nats.output_feed import OutputFeed
 from adapters.nats.rpc_door import RpcDoor
 from adapters.nats.streams import ensure_streams
-from adapters.reading import PaneLogReader
 from adapters.rpc.calling import Calls
 from adapters.settings import Settings
 from adapters.sql import open_database
@@ -130,13 +129,7 @@ def _services(
         last_position=engine.log.last_position,
         ready=Readiness(read_models.projections, engine.log.last_position, engine.log.get, SystemClock()),
         launching=LaunchRows(engine.launching),
-        logs=PaneLogReader(
-            folders=log_folders(settings),
-            bench=bench_of(settings),
-            container_cli=settings.container_cli,
-            known=engine.container,
-            removed=engine.is_removed,
-        ),
+        logs=engine.logs,
         outputs=partial(OutputFeed, connections.tower, settings.node),
         execution=engine.execution,
         blob=engine.executions.blobs.path,

@@ -29,6 +29,8 @@ from adapters.nats.log import JetStreamLog
 from adapters.nats.outcomes import InboxOutcomes
 from adapters.nats.timers import BrokerTimers
 from adapters.nats.wire import WireClient
+from adapters.reading import PaneLogReader
+from adapters.runtimes.panes import TowerPanes
 from adapters.settings import Settings
 from adapters.system import SystemClock, SystemIds
 from adapters.telemetry import Metrics, Traces
@@ -208,7 +210,7 @@ class Engine:
                 snapshot_store=armed(FileSnapshots(home / "nodes" / node)),
                 clock=clock,
                 ids=ids,
-                observers=(follow_ups, self.terminals, *self._effects, metrics, self._figures, Traces()),
+                observers=(follow_ups, self.terminals, self._panes, *self._effects, metrics, self._figures, Traces()),
                 meters=(metrics,),
             )
         )
@@ -229,6 +231,18 @@ class Engine:
 
     def _make_executions(self, settings: Settings, connections: Connections, texts: FileTexts) -> None:
         self._timers = armed(BrokerTimers(connections.tower, settings.node))
+        self.logs = PaneLogReader(
+            folders=log_folders(settings),
+            bench=bench_of(settings),
+            container_cli=settings.container_cli,
+            known=self.container,
+            removed=self.is_removed,
+        )
+        self._panes = TowerPanes(
+            follow_ups=self._follow_ups,
+            follow=lambda pane: self.logs.read(pane, 0, follow=True),
+            state=lambda: self.writer.ledger.tower,
+        )
         self.executions = Executions(
             settings,
             connections.tower,
@@ -236,6 +250,7 @@ class Engine:
             clock=self._clock,
             texts=texts,
             timers=self._timers,
+            panes=self._panes,
             state=lambda: self.writer.ledger.tower,
         )
 

@@ -18,6 +18,7 @@ from adapters.files.blobs import FileBlobs
 from adapters.nats.output import MIB, BrokerOutput
 from adapters.nats.wire import WireClient
 from adapters.runtimes.making import TowerRuntimes
+from adapters.runtimes.pane import Panes
 from adapters.settings import ENV_PREFIX, Settings
 from domain.tower import Tower
 from handlers.effects.capabilities import Capabilities, Policy
@@ -47,6 +48,7 @@ class Executions:
         clock: Clock,
         texts: Texts,
         timers: Timers,
+        panes: Panes,
         state: Callable[[], Tower],
     ) -> None:
         self._folder = settings.work_dir
@@ -56,7 +58,7 @@ class Executions:
             working_dir=str(settings.work_dir), python=settings.worker_python, env=environment, owner=self._owner
         )
         self.workers = SessionWorkers(worker)
-        self.runtimes = TowerRuntimes(workers=self.workers, settings=worker, environment=environment)
+        self.runtimes = TowerRuntimes(workers=self.workers, settings=worker, environment=environment, panes=panes)
         self.output = BrokerOutput(connection, settings.node, max_output_bytes=settings.execution_output_max_mb * MIB)
         self.blobs = blobs_of(settings.home, settings.node)
         workers, output, blobs = armed(self.workers), armed(self.output), armed(self.blobs)

@@ -7,6 +7,7 @@ from adapters.executing.process import WorkerSettings
 from adapters.executing.sources import Source
 from adapters.runtimes.command import CommandRuntime
 from adapters.runtimes.echo import EchoRuntime
+from adapters.runtimes.pane import PaneRuntime, Panes
 from adapters.runtimes.python import PythonRuntime
 from handlers.session_ports import Runtime, RuntimeFailed
 
@@ -16,10 +17,13 @@ class TowerRuntimes:
     its credentials among it; a session gets what is plain of it and what its plan names. What sessions start is known
     by `settings.owner`, so that what a killed tower leaves is ended when it starts again (`children.end_marked`)."""
 
-    def __init__(self, *, workers: Source, settings: WorkerSettings, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, *, workers: Source, settings: WorkerSettings, environment: Mapping[str, str], panes: Panes
+    ) -> None:
         self._workers = workers
         self._settings = settings
         self._environment = environment
+        self._panes = panes
 
     def make(self, kind: str) -> Runtime:
         match kind:
@@ -28,6 +32,8 @@ class TowerRuntimes:
                 return CommandRuntime(self._environment, working_dir=self._settings.working_dir, mark=mark)
             case "python":
                 return PythonRuntime(self._workers, self._settings, self._environment)
+            case "pane":
+                return PaneRuntime(self._panes)
             case "echo":
                 return EchoRuntime()
             case _:
