@@ -1,14 +1,18 @@
 """YAML as people write it, with the line of every value: safe, bounded, one document or several.
 
-Only plain data comes out: text, whole numbers, lists, mappings. Everything else that YAML makes of a word (`no`, `1.5`,
-`2026-01-02`) stays an `Unquoted`, so that the error can say what it was taken for.
+`documents` gives plain data only: text, whole numbers, lists, mappings. Everything else that YAML makes of a word
+(`no`, `1.5`, `2026-01-02`) stays an `Unquoted`, so that the error can say what it was taken for. `values` gives all
+that JSON knows, for files whose fields are free.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 import yaml
+
+from domain.bundles.merging import Replace
 
 MAX_VALUES: Final = 10_000
 """Values of one file, each use of an alias counted: more is no configuration but a bomb."""
@@ -25,6 +29,8 @@ _KINDS: Final = {
     "value": "a sign of YAML's own",
     "merge": "a sign of YAML's own",
 }
+_REPLACE: Final = "!replace"
+_OF_JSON: Final = frozenset({"int", "float", "bool", "null"})
 _WHOLE: Final = re.compile(r"[+-]?(0|[1-9][0-9]{0,8})\Z")
 
 Path = tuple[str | int, ...]
@@ -66,7 +72,16 @@ class Document(NamedTuple):
 
 def documents(text: str) -> list[Document]:
     """The documents that hold something. Raises `FaultyText`, and nothing else, whatever the text."""
-    room = _Room(MAX_VALUES)
+    return _documents(text, _Room(MAX_VALUES))
+
+
+def values(text: str) -> list[Document]:
+    """As `documents`, with numbers, true, false and null as such, dates and the like as the text that stands there,
+    keys as text whatever they look like, and a `Replace` around lists and mappings that bear the tag `!replace`."""
+    return _documents(text, _Room(MAX_VALUES, free=True))
+
+
+def _documents(text: str, room: "_Room") -> list[Document]:
     found: list[Document] = []
     for node in _nodes(text):
         if node.tag == f"{_TAG}null" and isinstance(node, yaml.ScalarNode):
@@ -83,10 +98,11 @@ def printable(text: str) -> str:
 
 
 class _Room:
-    """How many more values may be read."""
+    """How many more values may be read, and whether they are `free`: whatever JSON knows."""
 
-    def __init__(self, values: int) -> None:
+    def __init__(self, values: int, *, free: bool = False) -> None:
         self._left = values
+        self.free: Final = free
 
     def take(self, node: yaml.Node) -> None:
         self._left -= 1
@@ -132,13 +148,33 @@ def _read(node: yaml.Node, path: Path, lines: dict[Path, int], room: _Room) -> A
     if len(path) > MAX_DEPTH:
         raise FaultyText(Fault(_line(node), f"nested deeper than {MAX_DEPTH}"))
     tag = node.tag.removeprefix(_TAG)
+    if room.free and tag == _REPLACE and not isinstance(node, yaml.ScalarNode):
+        replacing = "seq" if isinstance(node, yaml.SequenceNode) else "map"
+        return Replace(_items(node, replacing, path, lines, room))
     match node:
         case yaml.ScalarNode() if tag == "str":
             return node.value
         case yaml.ScalarNode() if tag == "int" and _WHOLE.match(node.value):
             return int(node.value)
         case yaml.ScalarNode() if tag in _KINDS:
-            return Unquoted(_KINDS[tag])
+            return _free(node, tag) if room.free else Unquoted(_KINDS[tag])
+        case _:
+            return _items(node, tag, path, lines, room)
+
+
+def _free(node: yaml.ScalarNode, tag: str) -> Any:
+    """Numbers that JSON has none of (`.inf`) stay text."""
+    if tag not in _OF_JSON:
+        return node.value
+    try:
+        made = yaml.constructor.SafeConstructor().construct_object(node)
+    except (ValueError, yaml.YAMLError):
+        return node.value
+    return node.value if isinstance(made, float) and not math.isfinite(made) else made
+
+
+def _items(node: yaml.Node, tag: str, path: Path, lines: dict[Path, int], room: _Room) -> Any:
+    match node:
         case yaml.SequenceNode() if tag == "seq":
             items: list[Any] = []
             for index, item in enumerate(node.value):
@@ -169,6 +205,7 @@ def _mapping(node: yaml.MappingNode, path: Path, lines: dict[Path, int], room: _
         inherited_lines: dict[Path, int] = {}
         # A level deeper than it stands, so that a mapping that merges itself comes to an end.
         inherited = _read(each, (*path, "<<"), inherited_lines, room)
+        inherited = inherited.value if isinstance(inherited, Replace) else inherited
         if not isinstance(inherited, dict):
             raise FaultyText(Fault(_line(each), "<< takes a mapping, or a list of mappings"))
         for key in inherited.keys() - found.keys():
@@ -180,7 +217,7 @@ def _mapping(node: yaml.MappingNode, path: Path, lines: dict[Path, int], room: _
 
 def _key(node: yaml.Node, room: _Room) -> str:
     room.take(node)
-    if isinstance(node, yaml.ScalarNode) and node.tag == f"{_TAG}str":
+    if isinstance(node, yaml.ScalarNode) and (room.free or node.tag == f"{_TAG}str"):
         return node.value
     if isinstance(node, yaml.ScalarNode):
         raise FaultyText(Fault(_line(node), f"the key {printable(node.value)} is not text: put it in quotes"))

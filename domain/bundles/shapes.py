@@ -279,3 +279,19 @@ _SECTIONS: Final[Mapping[str, Check]] = {
     "instruction": _text,
     "lenient": _is(bool, "true or false"),
 }
+
+_AGENT_FILE: Final = _fields(
+    _A_MAP,
+    {},
+    {
+        "meta": _fields(_A_MAP, {}, {"name": _filled, "description": _text}),
+        **{key: _list_of(_MODULE, "a list of maps with `module`") for key in MODULE_LISTS},
+        "session": _map_check,
+        "provider_preferences": _is(list, "a list"),
+    },
+)
+
+
+def agent_faults(given: Any) -> list[ShapeFault]:
+    """What is wrong with the front matter of an agent's file."""
+    return list(_AGENT_FILE(given, ()))

@@ -1,0 +1,119 @@
+"""The `Bundles` port over files of this machine and git."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from adapters.bundles.finding import Finder, Place, Start
+from adapters.bundles.git_cache import GitCache
+from adapters.bundles.inputs import Inputs
+from adapters.bundles.loading import Loader
+from adapters.bundles.overlays import overlay_file
+from adapters.bundles.resolving import Resolver
+from adapters.bundles.uris import absolute
+from domain.bundles.layers import compose, plan_of
+from domain.bundles.plan import Plan
+from handlers.bundle_ports import BundleProblem, PreparedBundle
+from handlers.ports import Clock
+
+
+class BundleFiles:
+    """`home`: where fetched repositories and overlays are kept. `prefixes`: beginnings of URIs and the local folders
+    that stand for them. `configured`: URIs of bundles that others may include by name; `folder`, from which their
+    relative paths lead, None for the working directory."""
+
+    def __init__(
+        self,
+        home: Path,
+        clock: Clock,
+        *,
+        prefixes: Mapping[str, str] | None = None,
+        configured: Sequence[str] = (),
+        folder: str | None = None,
+    ) -> None:
+        self._home = home
+        self._clock = clock
+        self._git = GitCache(home / "bundles" / "git")
+        self._prefixes = dict(prefixes or {})
+        self._folder = folder
+        self._configured = tuple(self.absolute(uri) for uri in configured)
+
+    def absolute(self, uri: str) -> str:
+        return absolute(uri, self._folder)
+
+    async def prepare(self, uri: str, *, lenient: bool = False, fresh: bool = True) -> PreparedBundle:
+        return await asyncio.to_thread(self.prepare_now, uri, lenient=lenient, fresh=fresh)
+
+    def prepare_now(self, uri: str, *, lenient: bool = False, fresh: bool = True) -> PreparedBundle:
+        """As `prepare`, blocking."""
+        begun = self._clock.monotonic()
+        inputs = Inputs()
+        try:
+            made = self._prepared(self.absolute(uri), inputs, lenient=lenient, fresh=fresh)
+        except BundleProblem as problem:
+            raise BundleProblem(
+                problem.code, problem.message, problem.details, faults=problem.faults, files=inputs.files
+            ) from None
+        return msgspec.structs.replace(made, prepare_s=self._clock.monotonic() - begun)
+
+    def _prepared(self, uri: str, inputs: Inputs, *, lenient: bool, fresh: bool) -> PreparedBundle:
+        finder = self._finder(inputs, fresh=fresh, names=_once(lambda: self._names(inputs, fresh=fresh)))
+        loader = Loader(inputs=inputs, finder=finder, lenient=lenient)
+        place = finder.bundle(uri, Start(Path(self._folder) if self._folder else Path.cwd()))
+        layer = loader.load(place)
+        overlay = overlay_file(self._home, layer.name)
+        if inputs.exists(overlay):
+            over = compose(layer, loader.layer(Place(overlay), overlay=True))
+            # What it includes has a name and version of its own, which say nothing of the bundle.
+            layer = msgspec.structs.replace(over, name=layer.name, version=layer.version)
+        found = Resolver(inputs=inputs, finder=finder, lenient=loader.lenient, warnings=loader.warnings).resolve(layer)
+        plan = plan_of(layer, agents=found.agents, context=found.paths)
+        return PreparedBundle(
+            uri=uri,
+            name=plan.name,
+            version=plan.version,
+            description=plan.description,
+            digest=inputs.digest(_encoded(plan), *(text.digest.encode() for text in found.context)),
+            plan=plan,
+            instruction=plan.instruction,
+            context=found.context,
+            warnings=(*finder.warnings, *loader.warnings),
+            files=inputs.files,
+        )
+
+    def _finder(self, inputs: Inputs, *, fresh: bool, names: Callable[[], Mapping[str, str]]) -> Finder:
+        return Finder(inputs=inputs, git=self._git, prefixes=self._prefixes, names=names, fresh=fresh)
+
+    def _names(self, inputs: Inputs, *, fresh: bool) -> Mapping[str, str]:
+        """The names of the configured bundles that can be read."""
+        found: dict[str, str] = {}
+        for uri in self._configured:
+            other = Inputs()
+            finder = self._finder(other, fresh=fresh, names=dict)
+            try:
+                place = finder.bundle(uri, Start(Path(self._folder) if self._folder else Path.cwd()))
+                name = Loader(inputs=other, finder=finder, lenient=True).name_of(place)
+            except BundleProblem:
+                continue
+            if name:
+                found.setdefault(name, uri)
+                inputs.exists(place.file)
+        return found
+
+
+def _once(make: Callable[[], Mapping[str, str]]) -> Callable[[], Mapping[str, str]]:
+    made: list[Mapping[str, str]] = []
+
+    def get() -> Mapping[str, str]:
+        if not made:
+            made.append(make())
+        return made[0]
+
+    return get
+
+
+def _encoded(plan: Plan) -> bytes:
+    """Without where the context stands: its content counts."""
+    return msgspec.json.encode(msgspec.structs.replace(plan, context=dict.fromkeys(plan.context, "")), order="sorted")
