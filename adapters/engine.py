@@ -31,6 +31,7 @@ from adapters.nats.timers import BrokerTimers
 from adapters.nats.wire import WireClient
 from adapters.reading import PaneLogReader
 from adapters.runtimes.panes import TowerPanes
+from adapters.sessions import InlineOnly, TowerSessions
 from adapters.settings import Settings
 from adapters.system import SystemClock, SystemIds
 from adapters.telemetry import Metrics, Traces
@@ -182,6 +183,7 @@ class Engine:
         self._make_scanning(settings, terminals)
         self._restarting = Restarting(follow_ups=follow_ups, clock=clock)
         self._make_executions(settings, connections, texts)
+        self._make_sessions(settings, ids)
         self._figures = ExecutionFigures(metrics.registry, workers=self.executions.doing, totals=self.executions.totals)
         self._effects = (
             self.spawning,
@@ -190,6 +192,7 @@ class Engine:
             self._scanning,
             self.executions.executing,
             self.executions.deadlines,
+            self.sessions.effect,
         )
         outcomes = armed(InboxOutcomes(connections.answers, node))
         self.writer = armed(
@@ -206,6 +209,7 @@ class Engine:
                     vault=vault,
                     texts=texts,
                     restart_backoff_s=settings.restart_backoff,
+                    sessions=self.sessions.facts,
                 ),
                 snapshot_store=armed(FileSnapshots(home / "nodes" / node)),
                 clock=clock,
@@ -254,6 +258,19 @@ class Engine:
             state=lambda: self.writer.ledger.tower,
         )
 
+    def _make_sessions(self, settings: Settings, ids: SystemIds) -> None:
+        self.sessions = TowerSessions(
+            folder=settings.home / "nodes" / settings.node / "transcripts",
+            runtimes=armed(self.executions.runtimes),
+            output=armed(self.executions.output),
+            blobs=armed(self.executions.blobs),
+            follow_ups=self._follow_ups,
+            clock=self._clock,
+            ids=ids,
+            state=lambda: self.writer.ledger.tower,
+            bundles=InlineOnly(),
+        )
+
     def _make_recovery(self, terminals: TmuxTerminals) -> None:
         self._recovery = armed(
             Recovery(
@@ -280,6 +297,7 @@ class Engine:
     def _make_doors(self, connections: Connections, node: str, outcomes: Outcomes) -> None:
         """What connects the parts to the broker and to the metrics."""
         self._metrics.follow_effect("executing", lambda: self.executions.executing.under_way)
+        self._metrics.follow_effect("sessions", lambda: self.sessions.effect.under_way)
         self._metrics.follow_effect("deadlines", lambda: self.executions.deadlines.waiting)
         self._metrics.follow_effect("spawning", lambda: self.spawning.jobs_open)
         self._metrics.follow_effect("scanning", lambda: self._scanning.scans_open)
@@ -336,7 +354,9 @@ class Engine:
         await self._durable_door.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STAGES_END_S):
-                await asyncio.gather(self.spawning.idle(), self.executions.executing.idle())
+                await asyncio.gather(
+                    self.spawning.idle(), self.executions.executing.idle(), self.sessions.effect.idle()
+                )
                 # Answered after everything that was taken before it.
                 await self._follow_ups.ask(self.instance, "last", PaneSweep())
         await self._ping_door.close()

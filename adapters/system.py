@@ -21,3 +21,6 @@ class SystemClock:
 class SystemIds:
     def uuid7(self) -> str:
         return str(uuid_utils.uuid7())
+
+    def uuid4(self) -> str:
+        return str(uuid_utils.uuid4())

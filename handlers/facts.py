@@ -24,6 +24,7 @@ from domain.layouts.templates import MAX_SLOTS
 from domain.messages import Facts, Request, TmuxPane
 from domain.promises import PromiseCreate
 from domain.sends import PaneSend
+from domain.sessions.commands import SessionInstruct, SessionResume, SessionSpawn
 from handlers.ports import (
     Ids,
     Launching,
@@ -35,6 +36,7 @@ from handlers.ports import (
     Texts,
     Vault,
 )
+from handlers.session_facts import SessionFacts, Wanted
 
 LAUNCHES: Final = (LayoutCreate, LayoutRestore, PaneRecreate, PaneRemove)
 """Requests whose decision needs launch profiles; that of the policy's own removal does."""
@@ -55,13 +57,16 @@ class FactFinder:
         vault: Vault,
         texts: Texts,
         restart_backoff_s: float = 1.0,
+        sessions: SessionFacts | None = None,
     ) -> None:
+        """`sessions`: None where no session is spawned."""
         self._ids = ids
         self._launching = launching
         self._terminals = terminals
         self._vault = vault
         self._restart_backoff_s = restart_backoff_s
         self._texts = texts
+        self._sessions_of_bundles = sessions
 
     async def gather(
         self, requests: Iterable[Request], at: datetime, admits: Callable[[int], bool] = lambda _: True
@@ -108,6 +113,8 @@ class FactFinder:
                     facts[place] = Facts(at=at, ids=self._fresh(2))
                 case PaneRegister() | ContainerScan() | AgentReport() | PromiseCreate():
                     facts[place] = Facts(at=at, ids=self._fresh(1))
+                case SessionSpawn() | SessionInstruct() | SessionResume():
+                    facts[place] = await self._session(request, plain)
                 case SessionCheckpoint() | SessionRestore() | SessionFork():
                     facts[place] = Facts(at=at, ids=self._fresh(1))
                 case _:
@@ -156,6 +163,15 @@ class FactFinder:
             return Facts(at=at, ids=(send_id,), text_digest=await self._texts.keep(send_id, text))
         except OSError as error:
             _log.error("a text to send could not be kept", reason=str(error))
+            return None
+
+    async def _session(self, request: Wanted, plain: Facts) -> Facts | None:
+        if self._sessions_of_bundles is None:
+            return plain
+        try:
+            return await self._sessions_of_bundles.of(request, plain)
+        except OSError as error:
+            _log.error("what a session needs could not be kept", reason=str(error))
             return None
 
     async def _directories(self, creates: Iterable[LayoutCreate]) -> Mapping[str, str | None]:

@@ -33,6 +33,10 @@ class Ids(Protocol):
         """A fresh UUIDv7 in text form."""
         ...
 
+    def uuid4(self) -> str:
+        """A fresh random UUID in text form."""
+        ...
+
 
 # --- the event log -------------------------------------------------------------------------------------------------
 

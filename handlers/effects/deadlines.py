@@ -1,6 +1,7 @@
-"""Ends the waits that have a time: promises with a deadline, executions that are to run again.
+"""Ends the waits that have a time: promises with a deadline, executions that are to run again, sessions with a limit.
 
-Listens to the events of promises and executions; sends `promise.expire` and `execution.record_retry_due`. The time is a
+Listens to the events of promises, executions and sessions; sends `promise.expire`, `execution.record_retry_due` and
+`session.record_timed_out`. The time is a
 schedule of the broker's, so that it is kept over restarts; a wait under 1 s is timed in this process, and its schedule
 is the belt. A start schedules again whatever is open: two streams cannot be one batch.
 """
@@ -18,6 +19,8 @@ from domain.executions import commands as ec
 from domain.executions import events as ee
 from domain.messages import Request
 from domain.promises import PromiseCreated, PromiseEvent, PromiseExpire
+from domain.sessions import commands as sc
+from domain.sessions import events as se
 from domain.tower import Tower
 from handlers.effects.dues import Taker
 from handlers.effects.follow_ups import FollowUps
@@ -33,7 +36,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Deadline(msgspec.Struct, frozen=True):
-    """`name` of its schedule: `promise.{id}` or `retry.{execution id}`."""
+    """`name` of its schedule: `promise.{id}`, `retry.{execution id}` or `session.{id}`."""
 
     name: str
     due: datetime
@@ -47,7 +50,12 @@ def open_deadlines(state: Tower) -> tuple[Deadline, ...]:
         for each in state.executions.open.values()
         if each.due is not None
     ]
-    return (*promises, *retries)
+    limited = [
+        Deadline(f"session.{session_id}", due)
+        for session_id in state.sessions.active
+        if (due := state.sessions.known[session_id].deadline) is not None
+    ]
+    return (*promises, *retries, *limited)
 
 
 class Deadlines:
@@ -66,7 +74,7 @@ class Deadlines:
     @property
     def takers(self) -> Mapping[str, Taker]:
         """Of the schedules that are made here."""
-        return {"promise": self._take, "retry": self._take}
+        return {"promise": self._take, "retry": self._take, "session": self._take}
 
     @property
     def waiting(self) -> int:
@@ -89,6 +97,12 @@ class Deadlines:
                     self._set(f"retry.{execution_id}", due)
                 case ee.ExecutionResumed(execution_id=execution_id) | ee.ExecutionCancelled(execution_id=execution_id):
                     self._clear(f"retry.{execution_id}")
+                case se.SessionSpawned(session_id=session_id, deadline=datetime() as deadline):
+                    self._set(f"session.{session_id}", deadline)
+                case se.SessionResumed(session_id=session_id, reason="asked", deadline=datetime() as deadline):
+                    self._set(f"session.{session_id}", deadline)
+                case se.SessionCompleted() | se.SessionError() | se.SessionCancelled() | se.SessionTimedOut() as over:
+                    self._clear(f"session.{over.session_id}")
                 case _:
                     pass
 
@@ -160,6 +174,9 @@ class Deadlines:
         kind, _, subject_id = name.partition(".")
         if kind == "promise":
             return self._state.promises.deadlines.get(subject_id)
+        if kind == "session":
+            session = self._state.sessions.known.get(subject_id)
+            return None if session is None or not session.active else session.deadline
         execution = self._state.executions.open.get(subject_id)
         return None if execution is None else execution.due
 
@@ -167,5 +184,8 @@ class Deadlines:
         kind, _, subject_id = name.partition(".")
         if kind == "promise":
             return subject_id, "expire", PromiseExpire(id=subject_id)
+        if kind == "session":
+            due = self._state.sessions.known[subject_id].deadline
+            return subject_id, f"late:{due}", sc.SessionRecordTimedOut(session_id=subject_id)
         attempt = self._state.executions.open[subject_id].attempt + 1
         return subject_id, f"retry:{attempt}", ec.ExecutionRecordRetryDue(execution_id=subject_id, attempt=attempt)

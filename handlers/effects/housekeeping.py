@@ -18,7 +18,8 @@ TEXT_GRACE: Final = timedelta(minutes=10)
 """Age of a text that no open sending names: its command was refused, or its event never recorded."""
 
 BLOB_KEPT: Final = timedelta(days=7)
-"""Age of a large value, or of a checkpoint that is none of the last of its session: as long as output is kept."""
+"""Age of a large value, of a checkpoint that is none of the last of its session, of the plan of a session that has
+ended: as long as output is kept."""
 
 _log = structlog.get_logger(__name__)
 
@@ -45,6 +46,6 @@ class Housekeeping:
         try:
             await self._texts.prune(wanted, now - TEXT_GRACE)
             await self._logs.prune(removed, now)
-            await self._blobs.prune(state.executions.digests, now - BLOB_KEPT)
+            await self._blobs.prune(state.executions.digests | state.sessions.digests, now - BLOB_KEPT)
         except OSError as error:
             _log.error("old files cannot be deleted; trying again at the next sweep", reason=str(error))

@@ -148,6 +148,9 @@ class SimulatedIds:
         value = stamp << 80 | 7 << 76 | self._random.getrandbits(12) << 64 | 2 << 62 | self._random.getrandbits(62)
         return str(UUID(int=value))
 
+    def uuid4(self) -> str:
+        return str(UUID(int=self._random.getrandbits(128), version=4))
+
 
 class Catalogues:
     """The `Launching` port of a world. `profiles` may change under a running tower."""
