@@ -132,6 +132,7 @@ def _services(
         logs=engine.logs,
         outputs=partial(OutputFeed, connections.tower, settings.node),
         execution=engine.execution,
+        session=engine.session,
         blob=engine.executions.blobs.path,
         node=settings.node,
         token=http_token(settings.home),

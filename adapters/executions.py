@@ -58,7 +58,10 @@ class Executions:
             working_dir=str(settings.work_dir), python=settings.worker_python, env=environment, owner=self._owner
         )
         self.workers = SessionWorkers(worker)
-        self.runtimes = TowerRuntimes(workers=self.workers, settings=worker, environment=environment, panes=panes)
+        inputs = Inputs(follow_ups=follow_ups, texts=texts, state=state)
+        self.runtimes = TowerRuntimes(
+            workers=self.workers, settings=worker, environment=environment, panes=panes, questions=inputs
+        )
         self.output = BrokerOutput(connection, settings.node, max_output_bytes=settings.execution_output_max_mb * MIB)
         self.blobs = blobs_of(settings.home, settings.node)
         workers, output, blobs = armed(self.workers), armed(self.output), armed(self.blobs)
@@ -73,7 +76,7 @@ class Executions:
                     follow_ups=follow_ups,
                     policy=lambda _session_id: policy,
                 ),
-                inputs=Inputs(follow_ups=follow_ups, texts=texts, state=state),
+                inputs=inputs,
                 namespaces=Namespaces(blobs=blobs),
             )
         )

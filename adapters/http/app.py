@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from adapters.http import documents, execution_output, executions, launching, probes, routes
+from adapters.http import documents, execution_output, executions, launching, probes, routes, surfaces
 from adapters.http.admission import ByKernel, ByToken
 from adapters.http.answers import install_error_handlers
 from adapters.http.gate import Admit, Gate
@@ -27,6 +27,7 @@ def create_api() -> FastAPI:
     api.include_router(routes.v1)
     api.include_router(executions.router)
     api.include_router(execution_output.router)
+    api.include_router(surfaces.router)
     api.include_router(launching.router)
     api.include_router(probes.router)
 
@@ -54,6 +55,7 @@ def _create(services: HttpServices, admit: Admit) -> FastAPI:
     app = create_api()
     app.state.services = services
     app.state.streams = Streams(services.max_streams)
+    app.state.surfaces = surfaces.Surfaces()
     app.state.takes_commands = True
     app.state.calls = Calls(
         ask=services.ask,

@@ -91,6 +91,20 @@ OUTPUT_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     **{status: _error(status) for status in (401, 403, 404, 422, 500, 503)},
 }
 
+SURFACE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "Server-sent events, until the session can be given nothing more to do.",
+        "content": {
+            "text/event-stream": {
+                "schema": {"type": "string"},
+                "example": 'id: 91-57-1\nevent: output\ndata: {"turn":1,"offset":0,"text":"It has no tests.\\n"}\n\n',
+            }
+        },
+    },
+    204: {"description": "There is nothing behind `Last-Event-ID`, and never will be."},
+    **{status: _error(status) for status in (401, 403, 404, 422, 500, 503)},
+}
+
 VALUE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "The value.", "content": {_JSON: {"schema": {}, "example": {"answer": 42}}}},
     **{status: _error(status) for status in (401, 403, 404, 422, 500, 504)},

@@ -44,9 +44,7 @@ class OutputStream(Streaming):
         self._wanted = wanted
         self._text = text
         self._keep_alive_s = keep_alive_s
-        # Of what was before a client came back nothing is known here.
-        self._attempt = -1 if resumed else 0
-        self._read = 0
+        self._gaps = Gaps(resumed=resumed)
         self._state = "" if standing is None else str(standing.state)
 
     async def pump(self, send: Send) -> None:
@@ -83,13 +81,22 @@ class OutputStream(Streaming):
 
     def _told(self, pieces: Iterable[Piece]) -> Iterable[bytes]:
         for piece in pieces:
-            if missing := self._missing(piece):
+            if missing := self._gaps.before(piece):
                 text = f"[{missing} bytes were not kept]\n".encode()
                 yield text if self._text else _frame("truncated", {"bytes": missing})
             if self._wanted in (None, piece.stream):
                 yield piece.text.encode() if self._text else _told(piece)
 
-    def _missing(self, piece: Piece) -> int:
+
+class Gaps:
+    """What was not kept of the output, seen by where its pieces begin."""
+
+    def __init__(self, *, resumed: bool) -> None:
+        # Of what was before a client came back nothing is known here.
+        self._attempt = -1 if resumed else 0
+        self._read = 0
+
+    def before(self, piece: Piece) -> int:
         """How many bytes the attempt had written between what was told and this."""
         if piece.attempt != self._attempt:
             missing = 0 if self._attempt < 0 else piece.offset

@@ -192,6 +192,18 @@ class ExecutionStanding(NamedTuple):
         return self.state in ENDS.values()
 
 
+class SessionStanding(NamedTuple):
+    """A session as of a position of the log. `active`: it has something to do; `over`: it never will again. `bundle` is
+    the URI of the bundle that it was spawned from, None once that is not known any more."""
+
+    session_name: str
+    bundle: str | None
+    stale: bool
+    active: bool
+    over: bool
+    position: int
+
+
 class Piece(Protocol):
     """A part of an execution's output. `sequence` is its place in the stream of output, `offset` how many bytes its
     attempt had written before it, `end` those with it."""
@@ -222,8 +234,8 @@ class Feed(Protocol):
         """Raises `OutputError`."""
         ...
 
-    def finish(self) -> None:
-        """All output is in the stream by now."""
+    def finish(self, position: int | None = None) -> None:
+        """All output is in the stream by now; the last of it at `position`, where that is known."""
         ...
 
     async def __anext__(self) -> Sequence[Piece]: ...
@@ -248,7 +260,7 @@ class HttpServices:
     """`token` is the operator's bearer token. `bound_host` is the address that the server listens on; beyond loopback
     every request needs the token. `allowed_hosts`: further names that a Host header may carry. `containers`: the ids of
     the registered containers. `container_of`: the container that an event is about, by the tower's state.
-    `execution`: how one stands, from memory. `blob`: the path of the file of a digest, if it is there."""
+    `execution`, `session`: how one stands, from memory. `blob`: the path of the file of a digest, if it is there."""
 
     read_models: ReadModels
     ask: Ask
@@ -260,6 +272,7 @@ class HttpServices:
     logs: PaneLogs
     outputs: Outputs
     execution: Callable[[str], ExecutionStanding | None]
+    session: Callable[[str], SessionStanding | None]
     blob: Callable[[str], str]
     node: str
     token: str

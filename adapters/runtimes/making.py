@@ -8,7 +8,7 @@ from adapters.executing.sources import Source
 from adapters.runtimes.command import CommandRuntime
 from adapters.runtimes.echo import EchoRuntime
 from adapters.runtimes.pane import PaneRuntime, Panes
-from adapters.runtimes.python import PythonRuntime
+from adapters.runtimes.python import PythonRuntime, Questions
 from handlers.session_ports import Runtime, RuntimeFailed
 
 
@@ -18,12 +18,19 @@ class TowerRuntimes:
     by `settings.owner`, so that what a killed tower leaves is ended when it starts again (`children.end_marked`)."""
 
     def __init__(
-        self, *, workers: Source, settings: WorkerSettings, environment: Mapping[str, str], panes: Panes
+        self,
+        *,
+        workers: Source,
+        settings: WorkerSettings,
+        environment: Mapping[str, str],
+        panes: Panes,
+        questions: Questions,
     ) -> None:
         self._workers = workers
         self._settings = settings
         self._environment = environment
         self._panes = panes
+        self._questions = questions
 
     def make(self, kind: str) -> Runtime:
         match kind:
@@ -31,7 +38,7 @@ class TowerRuntimes:
                 mark = f"{self._settings.owner}:{secrets.token_hex(8)}"
                 return CommandRuntime(self._environment, working_dir=self._settings.working_dir, mark=mark)
             case "python":
-                return PythonRuntime(self._workers, self._settings, self._environment)
+                return PythonRuntime(self._workers, self._settings, self._environment, self._questions)
             case "pane":
                 return PaneRuntime(self._panes)
             case "echo":

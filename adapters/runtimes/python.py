@@ -1,13 +1,14 @@
 """Python code in a worker: an instruction is a cell, its names live as long as the session.
 
 What a cell prints is the output, then the `repr` of its last expression, or the traceback, as a person at a prompt
-would see it. There is nobody to ask: `input()` finds the end of input. What was said before is not handed over.
+would see it. What it asks by `input()`, the persons at the session are asked. What was said before is not handed over.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
+from typing import Any, Protocol
 
 import msgspec
 
@@ -20,6 +21,7 @@ from adapters.executing.worker import Asked, Conduct, WorkerFailed
 from adapters.runtimes.environment import environment_of, folder_of
 from adapters.runtimes.kept import Kept
 from adapters.runtimes.shapes import PythonShape, shaped
+from handlers.execution_ports import AnswerStatus
 from handlers.session_ports import Output, RuntimeFailed, RuntimeSpec, Turn, TurnError, TurnResult, TurnState
 
 STATES = {
@@ -30,20 +32,41 @@ STATES = {
 }
 
 
+class Answer(Protocol):
+    @property
+    def status(self) -> AnswerStatus: ...
+
+    @property
+    def value(self) -> str | None: ...
+
+
+class Questions(Protocol):
+    """Asks the persons at a session."""
+
+    async def ask_in_session(self, session_id: str, turn: int, n: int, fields: Mapping[str, Any]) -> Answer:
+        """What came of the n-th question in a turn. Cancelling drops it."""
+        ...
+
+
 class PythonRuntime:
     """`workers`: the tower's pool, whose workers have `settings`. `environment`: what the tower gives away of its
     own."""
 
-    def __init__(self, workers: Source, settings: WorkerSettings, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, workers: Source, settings: WorkerSettings, environment: Mapping[str, str], questions: Questions
+    ) -> None:
         self._workers = workers
         self._settings = settings
         self._environment = environment
+        self._questions = questions
+        self._session_id = ""
         self._session: Session | None = None
         self._running: asyncio.Task[None] | None = None
-        self._turn: _Printed | None = None
+        self._turn: _UnderWay | None = None
 
     async def start(self, spec: RuntimeSpec) -> None:
         shape = shaped(spec.runtime, PythonShape)
+        self._session_id = spec.session_id
         folder = folder_of(shape, spec, self._settings.working_dir)
         if not await asyncio.to_thread(Path(folder).is_dir):
             raise RuntimeFailed("runtime_invalid", f"runtime.working_dir: there is no folder {folder}")
@@ -67,7 +90,7 @@ class PythonRuntime:
 
     async def execute(self, turn: Turn, output: Output) -> TurnResult:
         assert self._session is not None
-        printed = self._turn = _Printed(str(turn.turn), output)
+        printed = self._turn = _UnderWay(turn.turn, output)
         job = Job(execution_id=printed.job, code=turn.instruction, timeout_s=turn.timeout_s, default_timeout=False)
         try:
             outcome = await self._session.execute(job)
@@ -77,6 +100,7 @@ class PythonRuntime:
             raise
         finally:
             self._turn = None
+            await printed.drop_questions()
         return _result(outcome, printed.kept)
 
     async def _printed(self, chunk: Chunk) -> None:
@@ -84,12 +108,26 @@ class PythonRuntime:
             await self._turn.add(chunk.text)
 
     async def _asked(self, asked: Asked) -> None:
+        """Goes on at once: output and the end of the turn are not to wait for an answer."""
         assert self._session is not None
-        if asked.kind == "input_request":
-            self._session.answer(asked, "eof")
-        else:
+        if asked.kind != "input_request":
             message = f"{asked.fields.get('capability')}: a session's own code has none of the tower's abilities"
             self._session.answer(asked, "denied", message=message)
+        elif self._turn is None:
+            self._session.answer(asked, "eof")
+        else:
+            self._turn.ask(self._answered(asked, self._turn))
+
+    async def _answered(self, asked: Asked, turn: "_UnderWay") -> None:
+        assert self._session is not None
+        turn.questions += 1
+        n = turn.questions
+        try:
+            answer = await self._questions.ask_in_session(self._session_id, turn.number, n, asked.fields)
+        except asyncio.CancelledError:
+            self._session.answer(asked, "cancelled")
+            raise
+        self._session.answer(asked, answer.status, value=answer.value)
 
     async def cancel(self) -> None:
         if self._session is not None and self._turn is not None:
@@ -103,18 +141,35 @@ class PythonRuntime:
                 await running
 
 
-class _Printed:
-    """The turn under way."""
+class _UnderWay:
+    """A turn: what it said, and what it asks."""
 
-    def __init__(self, job: str, output: Output) -> None:
-        self.job = job
+    def __init__(self, number: int, output: Output) -> None:
+        self.number = number
         self.kept = Kept()
+        self.questions = 0
         self._output = output
+        self._asking: set[asyncio.Task[None]] = set()
+
+    @property
+    def job(self) -> str:
+        return str(self.number)
 
     async def add(self, text: str) -> None:
         for piece in pieces(text):
             self.kept.add(piece)
             await self._output(piece)
+
+    def ask(self, question: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(question)
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+
+    async def drop_questions(self) -> None:
+        asking = tuple(self._asking)
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
 
 
 def _at_the_end(outcome: Outcome) -> str:

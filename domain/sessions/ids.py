@@ -37,3 +37,13 @@ def slug(name: str) -> str:
 def is_id(text: str) -> bool:
     """Whether it may be given as the id of a session."""
     return _ID.match(text) is not None
+
+
+def asked_in(session_id: str) -> str:
+    """What the ids of promises begin with that are questions to the persons at a session, whoever makes them."""
+    return f"session:{session_id}:"
+
+
+def input_id(session_id: str, turn: int, n: int) -> str:
+    """The promise of the n-th question in a turn, from 1."""
+    return f"{asked_in(session_id)}turn:{turn}:input:{n}"

@@ -1,7 +1,8 @@
 """Asks people what code wants to know: `input()`, `tower.input`, `getpass`.
 
-Listens to the events of promises; sends `promise.create`. The promise of a question is `exec:{id}:input:{n}`: a second
-attempt that asks its n-th question finds the n-th promise, so that nobody is asked twice.
+Listens to the events of promises; sends `promise.create` and `promise.cancel`. The promise of a question is
+`exec:{id}:input:{n}`: a second attempt that asks its n-th question finds the n-th promise, so that nobody is asked
+twice. In a turn of a session it is `session:{id}:turn:{turn}:input:{n}`.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import structlog
 from domain import promises as p
 from domain.executions.state import Execution, input_id, secret_digest
 from domain.messages import Event
+from domain.sessions import ids
 from domain.tower import Tower
 from handlers.effects.ends import encodable, shortened
 from handlers.effects.follow_ups import FollowUps
@@ -66,7 +68,7 @@ class Inputs:
         try:
             there = self._state().promises.known.get(promise_id)
             if there is None:
-                outcome = await self._create(promise_id, execution_id, fields)
+                outcome = await self._create(promise_id, execution_id, {"execution_id": execution_id}, fields)
                 if outcome["status"] != "accepted":
                     # Its end came first.
                     return Answer("cancelled")
@@ -77,11 +79,29 @@ class Inputs:
         finally:
             del self._waiting[promise_id]
 
-    async def _create(self, promise_id: str, execution_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    async def ask_in_session(self, session_id: str, turn: int, n: int, fields: Mapping[str, Any]) -> Answer:
+        """What came of the n-th question in a turn of a session; it is dropped when nobody waits for it any more. A
+        secret one finds the end of input: its answer would stand in the log."""
+        if fields.get("secret"):
+            return Answer("eof")
+        promise_id = ids.input_id(session_id, turn, n)
+        waiter = self._waiting[promise_id] = asyncio.get_running_loop().create_future()
+        try:
+            outcome = await self._create(promise_id, session_id, {"session_id": session_id}, fields)
+            return await self._opened(await waiter) if outcome["status"] == "accepted" else Answer("cancelled")
+        except asyncio.CancelledError:
+            self._follow_ups.send(promise_id, "dropped", p.PromiseCancel(id=promise_id))
+            raise
+        finally:
+            del self._waiting[promise_id]
+
+    async def _create(
+        self, promise_id: str, because_of: str, asker: Mapping[str, str], fields: Mapping[str, Any]
+    ) -> dict[str, Any]:
         request = p.PromiseCreate(
-            id=promise_id, timeout=_seconds(fields.get("timeout")), data=_data(execution_id, fields)
+            id=promise_id, timeout=_seconds(fields.get("timeout")), data={**_data(fields), **asker}
         )
-        return await self._follow_ups.ask(promise_id, "created", request, because_of=execution_id)
+        return await self._follow_ups.ask(promise_id, "created", request, because_of=because_of)
 
     def _settled(self, execution_id: str, n: int, state: p.PromiseState) -> Answer | Mapping[str, Any]:
         """Of a promise that an earlier attempt has waited for."""
@@ -128,11 +148,10 @@ def _seconds(asked: Any) -> float:
     return min(max(float(wanted), 0.001), LONGEST_INPUT_S)
 
 
-def _data(execution_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+def _data(fields: Mapping[str, Any]) -> dict[str, Any]:
     choices = fields.get("choices")
     return {
         "kind": "input",
-        "execution_id": execution_id,
         "prompt": shortened(str(fields.get("prompt") or ""), PROMPT_CHARACTERS),
         "secret": bool(fields.get("secret")),
         "choices": None

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from adapters.executing.sources import Starter
 from adapters.runtimes.command import CommandRuntime
 from adapters.runtimes.echo import EchoRuntime
 from adapters.runtimes.python import PythonRuntime
+from handlers.effects.inputs import Answer
 from handlers.session_ports import Message, Runtime, RuntimeSpec, Turn, TurnResult
 
 AGENT = Path(__file__).with_name("agent.py")
@@ -20,11 +21,34 @@ MARK = "test-runtimes"
 DEADLINE_S = 30.0
 
 
+class Person:
+    """Asked what code wants to know; answers one after another, then nothing more. `asked`: (turn, n, prompt)."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, int, str]] = []
+        self.answers: list[str] = []
+        self.dropped = 0
+        self.was_asked = asyncio.Event()
+
+    async def ask_in_session(self, session_id: str, turn: int, n: int, fields: Mapping[str, Any]) -> Answer:
+        self.asked.append((turn, n, fields["prompt"]))
+        self.was_asked.set()
+        if self.answers:
+            return Answer("ok", self.answers.pop(0))
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.dropped += 1
+            raise
+        return Answer("eof")
+
+
 class Stage:
     """One runtime, started. `said` is what it has said, in order; `heard` is set at each piece."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, person: Person | None = None) -> None:
         self.runtime = runtime
+        self.person = person or Person()
         self.said: list[str] = []
         self.heard = asyncio.Event()
         self._turns = 0
@@ -69,6 +93,7 @@ async def make_stage(tmp_path: Path) -> AsyncIterator[MakeStage]:
             nonlocal count
             count += 1
             tower = {"PATH": "/usr/local/bin:/usr/bin:/bin"} if environment is None else environment
+            person = Person()
             settings = WorkerSettings(working_dir=str(tmp_path), env=tower)
             match kind:
                 case "command":
@@ -76,12 +101,12 @@ async def make_stage(tmp_path: Path) -> AsyncIterator[MakeStage]:
                     one: Runtime = CommandRuntime(tower, working_dir=str(tmp_path), mark=mark)
                     runtime = command_map(**runtime)
                 case "python":
-                    one = PythonRuntime(workers, settings, tower)
+                    one = PythonRuntime(workers, settings, tower, person)
                 case _:
                     one = EchoRuntime()
             made.append(one)
             await one.start(RuntimeSpec(session_id=f"s{count}", kind=kind, runtime=runtime))
-            return Stage(one)
+            return Stage(one, person)
 
         yield make
         for each in made:

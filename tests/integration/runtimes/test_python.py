@@ -1,5 +1,6 @@
 """Sessions whose instructions are Python code."""
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -44,11 +45,22 @@ async def test_a_worker_that_is_killed_fails_its_turn_and_another_takes_over(mak
     assert (await stage.tell("1 + 1")).output == "2\n"
 
 
-async def test_nobody_answers_input(make_stage: MakeStage) -> None:
+async def test_the_persons_at_the_session_are_asked(make_stage: MakeStage) -> None:
     stage = await make_stage("python")
-    result = await stage.tell("input('name? ')")
-    assert result.error is not None
-    assert result.error.type == "EOFError"
+    stage.person.answers = ["Ada", "36"]
+    result = await stage.tell("print('hello', input('name? '), input('age? '))")
+    assert result.output == "hello Ada 36\n"
+    assert stage.person.asked == [(1, 1, "name? "), (1, 2, "age? ")]
+
+
+async def test_a_question_is_dropped_when_its_turn_is_stopped(make_stage: MakeStage) -> None:
+    stage = await make_stage("python")
+    turn = asyncio.create_task(stage.tell("input('name? ')"))
+    await stage.person.was_asked.wait()
+    await stage.runtime.cancel()
+    assert (await turn).state is TurnState.CANCELLED
+    assert stage.person.dropped == 1
+    assert (await stage.tell("1 + 1")).output == "2\n"
 
 
 async def test_a_cell_that_awaits_has_no_time_of_its_own(make_stage: MakeStage) -> None:
