@@ -23,7 +23,7 @@ from adapters.files.pane_logs import FilePaneLogs
 from adapters.files.snapshots import FileSnapshots
 from adapters.files.texts import FileTexts
 from adapters.files.vault import FileVault
-from adapters.http.services import ExecutionStanding, SessionStanding
+from adapters.http.services import ExecutionStanding, SessionStanding, session_standing
 from adapters.nats.doors import DurableDoor, PingDoor, Pong, RequestDoor
 from adapters.nats.log import JetStreamLog
 from adapters.nats.outcomes import InboxOutcomes
@@ -317,14 +317,7 @@ class Engine:
         return None if state is None else ExecutionStanding(state, ledger.position)
 
     def session(self, session_id: str) -> SessionStanding | None:
-        ledger = self.writer.ledger
-        sessions, position = ledger.tower.sessions, ledger.position
-        known, ended = sessions.known.get(session_id), sessions.ended.get(session_id)
-        if known is not None:
-            return SessionStanding(
-                known.session_name, known.bundle.uri, known.stale, active=known.active, over=False, position=position
-            )
-        return None if ended is None else SessionStanding(ended.session_name, None, False, False, True, position)
+        return session_standing(session_id, self.writer.ledger.tower.sessions, self.writer.ledger.position)
 
     def container(self, container_id: str) -> ContainerFacts | None:
         return self.writer.ledger.tower.containers.known.get(container_id)

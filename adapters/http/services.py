@@ -12,6 +12,7 @@ from domain.errors import Rejection
 from domain.executions.events import ExecutionState
 from domain.executions.state import ENDS
 from domain.messages import Event
+from domain.sessions.state import Sessions
 from handlers.ports import Ids
 
 Row = Mapping[str, Any]
@@ -202,6 +203,14 @@ class SessionStanding(NamedTuple):
     active: bool
     over: bool
     position: int
+
+
+def session_standing(session_id: str, sessions: Sessions, position: int) -> SessionStanding | None:
+    """From the state as of `position`."""
+    known, ended = sessions.known.get(session_id), sessions.ended.get(session_id)
+    if known is not None:
+        return SessionStanding(known.session_name, known.bundle.uri, known.stale, known.active, False, position)
+    return None if ended is None else SessionStanding(ended.session_name, None, False, False, True, position)
 
 
 class Piece(Protocol):

@@ -7,9 +7,11 @@ import asyncio
 import dataclasses
 import os
 import tempfile
-from collections.abc import AsyncIterator
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ from adapters.files.vault import FileVault
 from adapters.http.app import create_app
 from adapters.http.readiness import Readiness
 from adapters.http.server import HttpServer, bind
-from adapters.http.services import ExecutionStanding, HttpServices
+from adapters.http.services import ExecutionStanding, HttpServices, session_standing
 from adapters.nats.broker import EmbeddedBroker
 from adapters.nats.connection import connect
 from adapters.nats.log import JetStreamLog
@@ -41,8 +43,9 @@ from adapters.telemetry import Metrics
 from adapters.tmux.address import Address
 from adapters.tmux.terminals import TmuxTerminals
 from domain.executions.state import state_of
-from domain.messages import Request
+from domain.messages import Facts, Request
 from domain.scoping import container_of
+from domain.sessions.commands import SessionSpawn
 from handlers.asking import Asker
 from handlers.facts import FactFinder
 from handlers.inbox import FollowUp, Inbox
@@ -50,6 +53,7 @@ from handlers.ledger import Ledger
 from handlers.writer import Writer
 from projections.projector import Projector
 from projections.read_models import ReadModels
+from tests.unit.talks import PREPARED
 
 NODE = "local"
 TOKEN = "test-token-0123456789-abcdefghij"
@@ -130,7 +134,7 @@ async def running_world() -> AsyncIterator[World]:
         terminals = TmuxTerminals(Address(socket_path=str(home / "tmux.sock"), node=NODE))
         stack.push_async_callback(terminals.close)
         launching = LaunchFiles(home / "config", clock)
-        facts = FactFinder(
+        facts = _Facts(
             ids=ids,
             launching=launching,
             terminals=terminals,
@@ -168,15 +172,12 @@ async def running_world() -> AsyncIterator[World]:
             last_position=log.last_position,
             ready=Readiness(models.projections, log.last_position, log.get, clock),
             launching=LaunchRows(launching),
-            logs=PaneLogReader(
-                folders=(home / "logs",),
-                bench=home / "bench",
-                container_cli=None,
-                known=lambda _: None,
-                removed=lambda _: False,
-            ),
+            logs=_logs(home),
             outputs=partial(OutputFeed, tower, NODE),
             execution=lambda execution_id: _standing(execution_id, writer.ledger),
+            session=lambda session_id: session_standing(
+                session_id, writer.ledger.tower.sessions, writer.ledger.position
+            ),
             blob=FileBlobs(home / "blobs").path,
             node=NODE,
             token=TOKEN,
@@ -186,6 +187,30 @@ async def running_world() -> AsyncIterator[World]:
         )
         server, client = await serve(stack, services)
         yield World(home, broker, log, inbox, output, tasks[0], tasks[1], services, client, server.url, stack)
+
+
+def _logs(home: Path) -> PaneLogReader:
+    return PaneLogReader(
+        folders=(home / "logs",),
+        bench=home / "bench",
+        container_cli=None,
+        known=lambda _: None,
+        removed=lambda _: False,
+    )
+
+
+class _Facts(FactFinder):
+    """Every bundle is prepared."""
+
+    async def gather(
+        self, requests: Iterable[Request], at: datetime, admits: Callable[[int], bool] = lambda _: True
+    ) -> dict[int, Facts | None]:
+        requests = list(requests)
+        found = await super().gather(requests, at, admits)
+        for place, facts in found.items():
+            if facts is not None and isinstance(requests[place], SessionSpawn):
+                found[place] = msgspec.structs.replace(facts, ids=(str(uuid.uuid4()),), spawn=PREPARED)
+        return found
 
 
 def _standing(execution_id: str, ledger: Ledger) -> ExecutionStanding | None:
