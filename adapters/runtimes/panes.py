@@ -67,7 +67,7 @@ class TowerPanes:
         found = self._found(container, pane)
         holder = self._claimed.get(found.pane_id, session_id)
         if holder != session_id:
-            raise RuntimeFailed("pane_not_ready", f"pane {pane} is that of session {holder}")
+            raise RuntimeFailed("pane_not_ready", f"pane {pane} is that of session {holder}: end that first")
         why = _nobody_reads(found)
         if why is not None:
             raise RuntimeFailed("pane_not_ready", why)
