@@ -53,7 +53,7 @@ def said(events: list[Told]) -> str:
 async def test_what_a_program_prints_comes_while_it_runs(talks: Talks) -> None:
     session_id = talks.spawn("say first\nhang", agent())
     async with attached(talks, session_id) as coming:
-    XX
+        assert said(await until(coming, "output")).startswith("first\n")
         talks.cancel(session_id)
         rest = await until(coming, "end")
     assert [event for event, _ in rest if event != "output"] == ["stop_requested", "cancelled", "ended", "end"]

@@ -1,0 +1,52 @@
+"""docs/runtimes.md: its runtimes are such as a bundle may have, its keys are those that there are."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from adapters.runtimes.context import handed_over
+from adapters.runtimes.environment import PLAIN
+from adapters.runtimes.shapes import CommandShape, EchoShape, PaneShape, PythonShape, Shape, shaped
+from handlers.session_ports import Message, Turn
+
+PAGE = (Path(__file__).parents[2] / "docs" / "runtimes.md").read_text()
+SHAPES: dict[str, type[Shape]] = {
+    "command": CommandShape,
+    "python": PythonShape,
+    "pane": PaneShape,
+    "echo": EchoShape,
+}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.M | re.S)
+
+
+@pytest.mark.parametrize("text", blocks("yaml"))
+def test_each_example_is_a_runtime_without_a_key_too_many(text: str) -> None:
+    runtime: dict[str, Any] = yaml.safe_load(text)["runtime"]
+    shape = SHAPES[runtime.pop("kind")]
+    shaped(runtime, shape)
+    assert runtime.keys() <= set(shape.__struct_fields__)
+
+
+def test_every_kind_has_an_example_and_every_key_is_named() -> None:
+    kinds = {yaml.safe_load(text)["runtime"]["kind"] for text in blocks("yaml")}
+    assert kinds == SHAPES.keys()
+    for shape in SHAPES.values():
+        for key in shape.__struct_fields__:
+            assert f"`{key}`" in PAGE, key
+    for name in PLAIN:
+        assert f"`{name}`" in PAGE, name
+
+
+def test_the_text_that_a_program_gets_is_the_one_shown() -> None:
+    said = (
+        Message(role="system", content="You review patches."),
+        Message(role="user", content="look at a.py"),
+        Message(role="assistant", content="it has no tests"),
+    )
+    assert blocks("text") == [handed_over(Turn(turn=2, instruction="now b.py", context=said), "text") + "\n"]
