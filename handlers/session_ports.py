@@ -61,9 +61,13 @@ RUNTIME_ERRORS = frozenset(
         "pane_gone",
         "worker_died",
         "worker_crash_loop",
+        "plan_unavailable",
         "internal",
     }
 )
+
+RUNTIME_LOST = frozenset({"pane_not_ready", "pane_gone", "worker_died", "worker_crash_loop", "internal"})
+"""Those after which the runtime is no good any more."""
 
 
 class TurnResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, Literal, Self, TypeVar
 
 import msgspec
 import structlog
-from starlette.types import Send
+from starlette.types import Receive, Scope, Send
 
 from adapters.http.output_stream import Gaps
 from adapters.http.services import Feed, Follow, Piece, SessionStanding
@@ -102,6 +102,12 @@ class SurfaceStream(Streaming):
         """Where the log was when the session had nothing more to do: what came before is told first."""
         self._send: Callable[[bytes], Awaitable[None]]
 
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._closed()
+
     # --- both streams ----------------------------------------------------------------------------------------------
 
     async def pump(self, send: Send) -> None:
@@ -133,7 +139,6 @@ class SurfaceStream(Streaming):
                     await tell(b": keep-alive\nid: %s\n\n" % str(self._place).encode())
         finally:
             replaced.cancel()
-            self._closed()
             await self._hush()
             await log.aclose()
 

@@ -160,6 +160,8 @@ class CommandRuntime:
             self._stop.set()
 
     async def close(self) -> None:
+        for program in self._programs:
+            program.kill()
         if self._programs:
             await end_all(self._mark)
         while self._programs:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from adapters.runtimes.shapes import Shape
+from adapters.settings import ENV_PREFIX
 from adapters.telemetry import REDACTED, is_secret_key
 from handlers.session_ports import RuntimeSpec
 
@@ -41,7 +42,9 @@ def folder_of(shape: Shape, spec: RuntimeSpec, default: str) -> str:
 
 def without_secrets(text: str, environment: Mapping[str, str]) -> str:
     """The text, with the values of secret variables replaced."""
-    secrets = [value for name, value in environment.items() if is_secret_key(name) and len(value) >= SHORTEST_SECRET]
-    for secret in sorted(secrets, key=len, reverse=True):
+    named = {value for name, value in environment.items() if is_secret_key(name) and not name.startswith(ENV_PREFIX)}
+    for secret in sorted(named, key=len, reverse=True):
+        if len(secret) < SHORTEST_SECRET:
+            break
         text = text.replace(secret, REDACTED)
     return text

@@ -33,7 +33,7 @@ class Pipe:
         os.set_blocking(fd, False)
 
     async def take(self) -> bytes:
-        while self._fd >= 0 and self._left != 0:
+        while self.open and self._left != 0:
             over = self._left is not None
             try:
                 data = os.read(self._fd, READ_BYTES)
@@ -53,16 +53,17 @@ class Pipe:
         try:
             await self._readable.wait()
         finally:
-            self._loop.remove_reader(self._fd)
+            if self.open:
+                self._loop.remove_reader(self._fd)
 
     def finish(self) -> None:
         """The program has ended: what it wrote is in the pipe, which holds no more than so much."""
-        self._left = fcntl.fcntl(self._fd, fcntl.F_GETPIPE_SZ)
+        self._left = fcntl.fcntl(self._fd, fcntl.F_GETPIPE_SZ) if self.open else 0
         self._readable.set()
 
     def leave(self) -> None:
         """Nobody takes more. What the program left running may write on, into nothing, and does not fail by it."""
-        if self._fd >= 0:
+        if self.open:
             self._loop.add_reader(self._fd, self._discard)
             self._discard()
 
@@ -79,10 +80,11 @@ class Pipe:
         return self._fd >= 0
 
     def close(self) -> None:
-        if self._fd >= 0:
+        if self.open:
             self._loop.remove_reader(self._fd)
             os.close(self._fd)
             self._fd = -1
+            self._readable.set()
 
 
 class Program:

@@ -27,7 +27,7 @@ from handlers.execution_ports import Blobs, OutputLog, between_executions
 from handlers.plans import Plans
 from handlers.ports import Clock
 from handlers.session_ports import (
-    RUNTIME_ERRORS,
+    RUNTIME_LOST,
     Runtime,
     RuntimeFailed,
     Runtimes,
@@ -245,7 +245,7 @@ class Sessions:
             written = await self._output.finish(source, first.turn)
         else:
             text = first.text or ""
-        if result.error is not None and result.error.type in RUNTIME_ERRORS:
+        if result.error is not None and result.error.type in RUNTIME_LOST:
             await self._drop(desk)
         said = turns.said_in(text, result)
         session, digest = self._state.sessions.known[desk.session_id], None

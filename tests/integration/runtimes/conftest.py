@@ -14,7 +14,7 @@ from adapters.runtimes.command import CommandRuntime
 from adapters.runtimes.echo import EchoRuntime
 from adapters.runtimes.python import PythonRuntime
 from handlers.effects.inputs import Answer
-from handlers.session_ports import Message, Runtime, RuntimeSpec, Turn, TurnResult
+from handlers.session_ports import RUNTIME_ERRORS, Message, Runtime, RuntimeSpec, Turn, TurnResult
 
 AGENT = Path(__file__).with_name("agent.py")
 MARK = "test-runtimes"
@@ -65,7 +65,10 @@ class Stage:
         self._turns += 1
         turn = Turn(turn=self._turns, instruction=instruction, context=context, timeout_s=timeout_s)
         async with asyncio.timeout(DEADLINE_S):
-            return await self.runtime.execute(turn, self.output)
+            result = await self.runtime.execute(turn, self.output)
+        if result.error is not None and result.error.type.islower():
+            assert result.error.type in RUNTIME_ERRORS
+        return result
 
     async def hears(self, text: str) -> None:
         """Until it has said so."""

@@ -286,3 +286,21 @@ async def test_its_descriptors_are_given_back(make_stage: MakeStage) -> None:
     await stage.runtime.close()
     await gone(child)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_close_in_the_midst_of_much_output_ends_the_turn(make_stage: MakeStage) -> None:
+    stage = await make_stage("command")
+    turn = asyncio.create_task(stage.tell(f"say begun\nflood {10_000 * MIB}"))
+    await stage.hears("begun")
+    await stage.runtime.close()
+    result = await turn
+    assert (result.state, result.exit_code) == (TurnState.FAILED, -signal.SIGKILL)
+
+
+async def test_a_program_that_hides_its_environment_ends_all_the_same(make_stage: MakeStage) -> None:
+    stage = await make_stage("command", argv=["env", "-i", "sh", "-c", "echo $$; exec sleep 1000"])
+    turn = asyncio.create_task(stage.tell(""))
+    await stage.hears("\n")
+    await stage.runtime.close()
+    await gone(int(stage.text))
+    assert (await turn).state is TurnState.FAILED
