@@ -14,6 +14,8 @@ from domain import promises as dp
 from domain import sends as ds
 from domain.agents import commands as ac
 from domain.agents import events as ae
+from domain.bundles import commands as bc
+from domain.bundles import events as be
 from domain.executions import commands as xc
 from domain.executions import events as xe
 from domain.layouts import commands as lc
@@ -56,6 +58,10 @@ def _execution(name: str, event: type[Event]) -> EventType:
 
 def _session(name: str, event: type[Event]) -> EventType:
     return EventType(name=f"session.{name}", event=event, id_field="session_id")
+
+
+def _bundle(name: str, event: type[Event]) -> EventType:
+    return EventType(name=f"bundle.{name}", event=event, id_field="bundle_id")
 
 
 EVENTS: Final = (
@@ -124,6 +130,15 @@ EVENTS: Final = (
     _session("resumed", se.SessionResumed),
     _session("stale", se.SessionStale),
     _session("ended", se.SessionEnded),
+    _bundle("loaded", be.BundleLoaded),
+    _bundle("prepared", be.BundlePrepared),
+    _bundle("prepare_failed", be.BundlePrepareFailed),
+    _bundle("reload_requested", be.BundleReloadRequested),
+    _bundle("reloaded", be.BundleReloaded),
+    _bundle("reload_failed", be.BundleReloadFailed),
+    _bundle("overlay_requested", be.BundleOverlayRequested),
+    _bundle("overlay_written", be.BundleOverlayWritten),
+    _bundle("overlay_failed", be.BundleOverlayFailed),
     EventType(name="container.scan_requested", event=dc.ContainerScanRequested, id_field="scan_id"),
     EventType(name="container.registered", event=dc.ContainerRegistered, id_field="container_id"),
     EventType(name="container.gone", event=dc.ContainerGone, id_field="container_id"),
@@ -192,6 +207,12 @@ REQUESTS: Final = (
     RequestType(name="session.record_turn_lost", request=sc.SessionRecordTurnLost, internal=True),
     RequestType(name="session.record_timed_out", request=sc.SessionRecordTimedOut, internal=True),
     RequestType(name="session.record_stale", request=sc.SessionRecordStale, internal=True),
+    RequestType(name="bundle.reload", request=bc.BundleReload),
+    RequestType(name="bundle.overlay_add", request=bc.BundleOverlayAdd),
+    RequestType(name="bundle.overlay_remove", request=bc.BundleOverlayRemove),
+    RequestType(name="bundle.record_prepared", request=bc.BundleRecordPrepared, internal=True),
+    RequestType(name="bundle.record_failed", request=bc.BundleRecordFailed, internal=True),
+    RequestType(name="bundle.record_overlay", request=bc.BundleRecordOverlay, internal=True),
     RequestType(name="container.scan", request=dc.ContainerScan),
     RequestType(name="container.record_found", request=dc.ContainerRecordFound, internal=True),
     RequestType(name="container.record_scan", request=dc.ContainerRecordScan, internal=True),

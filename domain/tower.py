@@ -4,7 +4,7 @@
 can be given again from the log; `standing` gives it from the state for a command that changed nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import msgspec
@@ -18,6 +18,10 @@ from domain.agents import commands as ac
 from domain.agents import decide as agents_decide
 from domain.agents import events as ae
 from domain.agents import state as agents_state
+from domain.bundles import commands as bc
+from domain.bundles import decide as bundles_decide
+from domain.bundles import events as be
+from domain.bundles import state as bundles_state
 from domain.containers import (
     ContainerGone,
     ContainerRecordFound,
@@ -38,6 +42,7 @@ from domain.executions import state as executions_state
 from domain.layouts import commands as lc
 from domain.layouts import decide as layouts_decide
 from domain.layouts import events as le
+from domain.layouts import results as layouts_results
 from domain.layouts import state as layouts_state
 from domain.messages import HOST, ORIGIN_PATTERN, POLICY, TOWER, Command, Event, Request, Result
 from domain.node import (
@@ -69,6 +74,7 @@ class Tower(msgspec.Struct, frozen=True, kw_only=True):
     promises: dp.Promises = dp.Promises()
     executions: executions_state.Executions = executions_state.Executions()
     sessions: conversations_state.Sessions = conversations_state.Sessions()
+    bundles: bundles_state.Bundles = bundles_state.Bundles()
     sequences: Map[tuple[str, str], int] = Map()
     instance: str | None = None
     foreign_to: int = 0
@@ -120,6 +126,10 @@ def decide(command: Command[Request], state: Tower) -> tuple[Event, ...]:
             | sc.SessionRecordStale()
         ) as told:
             return conversations_reports.report(told, command.facts, state.sessions)
+        case bc.BundleReload() | bc.BundleOverlayAdd() | bc.BundleOverlayRemove() as asked:
+            return bundles_decide.decide(asked, command.facts, state.bundles)
+        case bc.BundleRecordPrepared() | bc.BundleRecordFailed() | bc.BundleRecordOverlay() as told:
+            return bundles_decide.report(told, state.bundles)
         case xc.ExecutionRequest(session_id=str(taken)) | xc.SessionFork(session_id=str(taken)) if (
             conversations_state.exists(taken, state.sessions)
         ):
@@ -195,6 +205,8 @@ def evolve(state: Tower, event: Event) -> Tower:
             changed = {"executions": executions_evolving.evolve(state.executions, event)}
         case se.SessionEvent():
             changed = {"sessions": conversations_evolving.evolve(state.sessions, event)}
+        case be.BundleEvent():
+            changed = {"bundles": bundles_state.evolve(state.bundles, event)}
         case SendEvent():
             changed = {"sends": sending.evolve(state.sends, event)}
         case _ if key[0] == "container":
@@ -234,53 +246,23 @@ def result(events: Sequence[Event]) -> Result:
             return {"send_id": requested.send_id, "pane_id": requested.pane_id}
         case sending.PaneSendBegun() as begun:
             return {"send_id": begun.send_id, "begun": True}
-        case le.LayoutCreated() as created:
-            rows = [_pane_row(pane.pane_id, pane.slot, pane.role, pane.label, "creating") for pane in created.panes]
-            return {"layout_id": created.layout_id, "panes": rows, "state": "creating", "replay": False}
-        case le.LayoutRestored() as restored:
-            return _restored(restored)
-        case le.PaneCreated(predecessor_id=str()) | le.PaneRestartCancelled() if made := _made_anew(events):
-            return {
-                "pane_id": made.pane_id,
-                "predecessor_id": made.predecessor_id,
-                "chain_depth": made.chain_depth,
-                "layout_id": made.layout_id,
-                "state": "creating",
-                "replay": False,
-            }
+        case be.BundleEvent() as asked:
+            return bundles_decide.result(asked)
         case _:
             for event in events:
                 if isinstance(event, ae.AgentAdopted | ae.AgentReported):
                     return agents_decide.result(event)
             told = executions_results.result(events[0]) or dp.result(events[0]) or conversations_results.result(events)
-            if told is not None:
-                return told
-            removed = [event for event in events if isinstance(event, le.PaneRemoved)]
-            return _removed(removed[0].layout_id, [event.pane_id for event in removed]) if removed else {}
+            return layouts_results.result(events) if told is None else told
 
 
 def standing(request: Request, state: Tower, origin: str = HOST) -> Result:
     """The result of an accepted command of `origin` that changed nothing, from the state that made it a no-op."""
-    layouts = state.layouts
     match request:
-        case lc.LayoutCreate() | lc.PaneRecreate():
-            made = layouts_decide.replayed(request, layouts)
-            if made is None:
-                return {}
-            return _layout_now(made, layouts) if isinstance(request, lc.LayoutCreate) else _pane_now(made, layouts)
-        case lc.LayoutRestore():
-            state_now = layouts.layouts[request.layout_id].state
-            return _restored(
-                le.LayoutRestored(
-                    layout_id=request.layout_id, recreated=(), chain_too_deep=(), conflicts=(), state=state_now
-                )
-            )
-        case lc.LayoutRemove():
-            return _removed(request.layout_id, [])
-        case lc.PaneRemove():
-            return _removed(layouts.panes[request.pane_id].layout_id, [])
+        case lc.LayoutCreate() | lc.PaneRecreate() | lc.LayoutRestore() | lc.LayoutRemove() | lc.PaneRemove():
+            return layouts_results.standing(request, state.layouts)
         case ac.AgentAdopt() | ac.AgentReport():
-            return agents_decide.standing(request, state.agents, layouts)
+            return agents_decide.standing(request, state.agents, state.layouts)
         case dp.PromiseCreate() | dp.PromiseResolve() | dp.PromiseReject() | dp.PromiseCancel() | dp.PromiseExpire():
             return dp.standing(request, state.promises)
         case _:
@@ -288,55 +270,6 @@ def standing(request: Request, state: Tower, origin: str = HOST) -> Result:
             if told is not None:
                 return told
             return executions_results.standing(request, state.executions, state.promises, origin)
-
-
-def _made_anew(events: Sequence[Event]) -> le.PaneRecreated | None:
-    return next((event for event in events if isinstance(event, le.PaneRecreated)), None)
-
-
-def _restored(restored: le.LayoutRestored) -> Result:
-    """`conflicts`: panes that something took the place of, with the code that a recreate of theirs would get."""
-    return {
-        "layout_id": restored.layout_id,
-        "recreated": [msgspec.structs.asdict(pane) for pane in restored.recreated],
-        "chain_too_deep": list(restored.chain_too_deep),
-        "conflicts": [msgspec.structs.asdict(conflict) for conflict in restored.conflicts],
-        "state": str(restored.state),
-    }
-
-
-def _removed(layout_id: str, pane_ids: Sequence[str]) -> Result:
-    """`removed_pane_ids`: what this command removed, empty when all was removed before; `state` is theirs."""
-    return {"layout_id": layout_id, "removed_pane_ids": list(pane_ids), "state": "removed"}
-
-
-def _pane_row(pane_id: str, slot: int, role: str, label: str, state: str) -> Mapping[str, Any]:
-    return {"pane_id": pane_id, "slot": slot, "role": role, "label": label, "state": state}
-
-
-def _layout_now(layout_id: str, layouts: layouts_state.Layouts) -> Result:
-    layout = layouts.layouts[layout_id]
-    return {
-        "layout_id": layout_id,
-        "panes": [
-            _pane_row(pane.pane_id, pane.slot, pane.role, pane.label, str(pane.state))
-            for pane in layouts.present_panes(layout_id)
-        ],
-        "state": str(layout.state),
-        "replay": True,
-    }
-
-
-def _pane_now(pane_id: str, layouts: layouts_state.Layouts) -> Result:
-    pane = layouts.panes[pane_id]
-    return {
-        "pane_id": pane_id,
-        "predecessor_id": pane.predecessor_id,
-        "chain_depth": pane.chain_depth,
-        "layout_id": pane.layout_id,
-        "state": str(pane.state),
-        "replay": True,
-    }
 
 
 def _check_origin(command: Command[Request], state: Tower) -> None:

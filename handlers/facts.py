@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 
 from domain.agents.commands import AgentAdopt, AgentReport
+from domain.bundles.commands import BundleOverlayAdd, BundleOverlayRemove, BundleReload
 from domain.containers import ContainerScan
 from domain.executions.commands import (
     ExecutionAnswer,
@@ -115,6 +116,8 @@ class FactFinder:
                     facts[place] = Facts(at=at, ids=self._fresh(1))
                 case SessionSpawn() | SessionInstruct() | SessionResume():
                     facts[place] = await self._session(request, plain)
+                case BundleReload() | BundleOverlayAdd() | BundleOverlayRemove():
+                    facts[place] = Facts(at=at, ids=self._fresh(1))
                 case SessionCheckpoint() | SessionRestore() | SessionFork():
                     facts[place] = Facts(at=at, ids=self._fresh(1))
                 case _:

@@ -15,6 +15,7 @@ from uuid import UUID, uuid5
 from domain import catalogue
 from domain import promises as dp
 from domain.agents import events as ae
+from domain.bundles import events as b
 from domain.containers import (
     ContainerGone,
     ContainerRegistered,
@@ -47,6 +48,23 @@ DIGEST: Final = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a0
 
 EXECUTION: Final = "019b7c3f-5c00-7000-8000-000000000008"
 SESSION: Final = "notebook"
+
+BUNDLE: Final[dict[str, Any]] = {
+    "bundle_id": b.bundle_id("/srv/bundles/reviewer"),
+    "uri": "/srv/bundles/reviewer",
+}
+NAMED: Final[dict[str, Any]] = {"name": "reviewer", "version": "1.2.0", "description": "reviews patches"}
+FAULT: Final[dict[str, Any]] = {
+    "code": "bundle_invalid",
+    "message": "/srv/bundles/reviewer/bundle.md:4: tools: expected a list of maps with `module`, not a map",
+    "details": {
+        "file": "/srv/bundles/reviewer/bundle.md",
+        "line": 4,
+        "field": "tools",
+        "expected": "a list of maps with `module`",
+    },
+}
+CHANGE: Final[dict[str, Any]] = {"change_id": COMMAND, "name": "reviewer"}
 
 CELL: Final[dict[str, Any]] = {"execution_id": EXECUTION, "session_id": SESSION}
 END: Final[dict[str, Any]] = {"attempt": 2, "execution_time": 0.25, "output_position": 17}
@@ -287,6 +305,35 @@ EXAMPLES: Final[tuple[Event, ...]] = (
     s.SessionResumed(session_id=SESSION, reason="asked", deadline=AT),
     s.SessionStale(session_id=SESSION, from_digest=DIGEST, to_digest=DIGEST[::-1]),
     s.SessionEnded(session_id=SESSION, reason="cancelled"),
+    b.BundleLoaded(**BUNDLE, **NAMED, files=7, warnings=("odd means nothing here and is kept",), load_s=0.004),
+    b.BundlePrepared(
+        **BUNDLE, name="reviewer", version="1.2.0", digest=DIGEST, reason="start", warnings=("odd",), prepare_s=0.006
+    ),
+    b.BundlePrepareFailed(**BUNDLE, name="reviewer", **FAULT, reason="start", warnings=(), prepare_s=0.002),
+    b.BundleReloadRequested(**BUNDLE, reload_id=COMMAND),
+    b.BundleReloaded(
+        **BUNDLE,
+        **NAMED,
+        from_=DIGEST,
+        to=DIGEST[::-1],
+        reason="requested",
+        reload_ids=(COMMAND,),
+        warnings=("odd",),
+        prepare_s=0.006,
+    ),
+    b.BundleReloadFailed(
+        **BUNDLE,
+        name="reviewer",
+        serving=DIGEST,
+        **FAULT,
+        reason="changed",
+        reload_ids=(COMMAND,),
+        warnings=(),
+        prepare_s=0.002,
+    ),
+    b.BundleOverlayRequested(**BUNDLE, **CHANGE, action="add", include="/etc/bundles/company.yaml"),
+    b.BundleOverlayWritten(**BUNDLE, **CHANGE, includes=("/etc/bundles/company.yaml",)),
+    b.BundleOverlayFailed(**BUNDLE, **CHANGE, code="bundle_not_found", message="there is no such bundle"),
     CommandRejected(
         command_id=COMMAND,
         noun="layout",
