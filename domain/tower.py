@@ -126,10 +126,8 @@ def decide(command: Command[Request], state: Tower) -> tuple[Event, ...]:
             | sc.SessionRecordStale()
         ) as told:
             return conversations_reports.report(told, command.facts, state.sessions)
-        case bc.BundleReload() | bc.BundleOverlayAdd() | bc.BundleOverlayRemove() as asked:
+        case bc.BundleRequest() as asked:
             return bundles_decide.decide(asked, command.facts, state.bundles)
-        case bc.BundleRecordPrepared() | bc.BundleRecordFailed() | bc.BundleRecordOverlay() as told:
-            return bundles_decide.report(told, state.bundles)
         case xc.ExecutionRequest(session_id=str(taken)) | xc.SessionFork(session_id=str(taken)) if (
             conversations_state.exists(taken, state.sessions)
         ):

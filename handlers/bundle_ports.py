@@ -4,6 +4,7 @@ Adapters implement `Bundles`; `handlers/effects/bundles.py` keeps what serves in
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -26,7 +27,8 @@ class PreparedBundle(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a session needs of a bundle; starting one reads no file. Shared: nothing in it may be changed.
 
     `digest`: blake2b-256 of all inputs, hex, the true version. `warnings`: what was left out or not understood.
-    `files`: what was read and what was looked for, absolute, to be watched. `uri` is absolute.
+    `files`: what was read and what was looked for, absolute, to be watched. `uri` is absolute. `prepare_s` includes
+    `load_s`, the time for reading and composing.
     """
 
     uri: str
@@ -39,6 +41,7 @@ class PreparedBundle(msgspec.Struct, frozen=True, kw_only=True):
     context: tuple[ContextText, ...] = ()
     warnings: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    load_s: float = 0.0
     prepare_s: float = 0.0
 
 
@@ -70,11 +73,13 @@ class BundleProblem(Exception):
 class Bundles(Protocol):
     """Where bundles come from: files of this machine and git."""
 
-    async def prepare(self, uri: str, *, lenient: bool = False, fresh: bool = True) -> PreparedBundle:
+    async def prepare(
+        self, uri: str, *, overlay: Sequence[str] | None = None, lenient: bool = False, fresh: bool = True
+    ) -> PreparedBundle:
         """Read and merge all of it, its operator's overlay included. Raises `BundleProblem`.
 
-        `lenient`: what is missing or goes in a circle is left out, with a warning. Without `fresh`, what git fetched
-        before serves without asking again.
+        `overlay`: as if its overlay had these includes. `lenient`: what is missing or goes in a circle is left out,
+        with a warning. Without `fresh`, what git fetched before serves without asking again.
         """
         ...
 
@@ -84,7 +89,7 @@ class Bundles(Protocol):
 
 
 class Overlays(Protocol):
-    """The operator's additions to bundles, by bundle name. All raise `OSError`, or `BundleProblem` for a file that
+    """The operator's additions to bundles, by bundle name. Both raise `OSError`, and `BundleProblem` for a file that
     cannot be read as one."""
 
     async def includes(self, name: str) -> tuple[str, ...]: ...
@@ -94,12 +99,12 @@ class Overlays(Protocol):
         ...
 
 
-class Watcher(Protocol):
+class FileWatch(Protocol):
     """Tells when files change on disk."""
 
-    def watch(self, key: str, files: Sequence[str], changed: Callable[[str], None]) -> None:
-        """From here on these and no other files are watched for `key`, present or not; `changed(key)` is called on
-        the loop. No files: no more."""
+    async def watch(self, key: str, files: Sequence[str], since: datetime, changed: Callable[[str], None]) -> None:
+        """From here on these and no other files are watched for `key`, whether they are there or not: `changed(key)`
+        is called on the loop, at once if one has changed since `since`. No files: no more."""
         ...
 
     def close(self) -> None: ...

@@ -6,7 +6,7 @@ wherever it is included, as the ecosystem does.
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 import msgspec
@@ -15,6 +15,7 @@ from adapters.bundles.finding import Finder, Place, Start, root_bundle, roots_of
 from adapters.bundles.inputs import Inputs
 from adapters.bundles.problems import cycle
 from adapters.bundles.reading import BundleFile, bundle_file
+from adapters.files.yaml_lines import Document
 from domain.bundles.layers import Layer, compose
 from domain.bundles.merging import Replace
 from domain.bundles.shapes import KNOWN, MODULE_LISTS, includes_of, layer_of, unknown
@@ -44,9 +45,15 @@ class Loader:
         self.lenient = self.lenient or read.given.get("lenient") is True
         return self._composed(place, read, ())
 
-    def layer(self, place: Place, *, overlay: bool) -> Layer:
-        """Another bundle over it, with what it includes."""
-        return self._composed(place, self._file(place, top=False), (), overlay=overlay)
+    def overlay(self, place: Place, includes: Sequence[str] | None) -> Layer:
+        """An overlay with what it includes; `includes` stand for its own. The file may be missing then."""
+        if self._inputs.exists(place.file):
+            read = self._file(place, top=False)
+        else:
+            read = BundleFile(place.file, {}, "", Document({}, {(): 1}), 0)
+        if includes is not None:
+            read = read._replace(given={**read.given, "includes": list(includes)})
+        return self._composed(place, read, (), overlay=True)
 
     def name_of(self, place: Place) -> str:
         """Without loading what it includes; the empty text if it has none."""

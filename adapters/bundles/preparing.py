@@ -1,7 +1,7 @@
 """The `Bundles` port over files of this machine and git."""
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -12,7 +12,8 @@ from adapters.bundles.inputs import Inputs
 from adapters.bundles.loading import Loader
 from adapters.bundles.overlays import overlay_file
 from adapters.bundles.resolving import Resolver
-from adapters.bundles.uris import absolute
+from adapters.bundles.threads import in_own_thread
+from adapters.bundles.uris import NameUri, absolute, parsed
 from domain.bundles.layers import compose, plan_of
 from domain.bundles.plan import Plan
 from handlers.bundle_ports import BundleProblem, PreparedBundle
@@ -38,36 +39,46 @@ class BundleFiles:
         self._git = GitCache(home / "bundles" / "git")
         self._prefixes = dict(prefixes or {})
         self._folder = folder
+        self._start = Start(Path(folder) if folder else Path.cwd())
         self._configured = tuple(self.absolute(uri) for uri in configured)
 
     def absolute(self, uri: str) -> str:
         return absolute(uri, self._folder)
 
-    async def prepare(self, uri: str, *, lenient: bool = False, fresh: bool = True) -> PreparedBundle:
-        return await asyncio.to_thread(self.prepare_now, uri, lenient=lenient, fresh=fresh)
+    async def prepare(
+        self, uri: str, *, overlay: Sequence[str] | None = None, lenient: bool = False, fresh: bool = True
+    ) -> PreparedBundle:
+        work = partial(self.prepare_now, uri, overlay=overlay, lenient=lenient, fresh=fresh)
+        return await in_own_thread(work, "bundle")
 
-    def prepare_now(self, uri: str, *, lenient: bool = False, fresh: bool = True) -> PreparedBundle:
+    def prepare_now(
+        self, uri: str, *, overlay: Sequence[str] | None = None, lenient: bool = False, fresh: bool = True
+    ) -> PreparedBundle:
         """As `prepare`, blocking."""
         begun = self._clock.monotonic()
         inputs = Inputs()
         try:
-            made = self._prepared(self.absolute(uri), inputs, lenient=lenient, fresh=fresh)
+            made = self._prepared(uri, inputs, begun, overlay=overlay, lenient=lenient, fresh=fresh)
         except BundleProblem as problem:
             raise BundleProblem(
                 problem.code, problem.message, problem.details, faults=problem.faults, files=inputs.files
             ) from None
         return msgspec.structs.replace(made, prepare_s=self._clock.monotonic() - begun)
 
-    def _prepared(self, uri: str, inputs: Inputs, *, lenient: bool, fresh: bool) -> PreparedBundle:
-        finder = self._finder(inputs, fresh=fresh, names=_once(lambda: self._names(inputs, fresh=fresh)))
+    def _prepared(
+        self, uri: str, inputs: Inputs, begun: float, *, overlay: Sequence[str] | None, lenient: bool, fresh: bool
+    ) -> PreparedBundle:
+        names = _once(lambda: self._names(inputs, fresh=fresh))
+        finder = self._finder(inputs, fresh=fresh, names=names)
         loader = Loader(inputs=inputs, finder=finder, lenient=lenient)
-        place = finder.bundle(uri, Start(Path(self._folder) if self._folder else Path.cwd()))
-        layer = loader.load(place)
-        overlay = overlay_file(self._home, layer.name)
-        if inputs.exists(overlay):
-            over = compose(layer, loader.layer(Place(overlay), overlay=True))
+        uri = self._known_as(uri, names)
+        layer = loader.load(finder.bundle(uri, self._start))
+        over = overlay_file(self._home, layer.name)
+        if inputs.exists(over) or overlay is not None:
+            composed = compose(layer, loader.overlay(Place(over), overlay))
             # What it includes has a name and version of its own, which say nothing of the bundle.
-            layer = msgspec.structs.replace(over, name=layer.name, version=layer.version)
+            layer = msgspec.structs.replace(composed, name=layer.name, version=layer.version)
+        load_s = self._clock.monotonic() - begun
         found = Resolver(inputs=inputs, finder=finder, lenient=loader.lenient, warnings=loader.warnings).resolve(layer)
         plan = plan_of(layer, agents=found.agents, context=found.paths)
         return PreparedBundle(
@@ -81,7 +92,15 @@ class BundleFiles:
             context=found.context,
             warnings=(*finder.warnings, *loader.warnings),
             files=inputs.files,
+            load_s=load_s,
         )
+
+    def _known_as(self, uri: str, names: Callable[[], Mapping[str, str]]) -> str:
+        """A name is that of a configured bundle, or of a file in the folder from which paths lead."""
+        absolute_uri = self.absolute(uri)
+        if isinstance(parsed(absolute_uri), NameUri):
+            return names().get(absolute_uri) or str(self._start.folder / absolute_uri)
+        return absolute_uri
 
     def _finder(self, inputs: Inputs, *, fresh: bool, names: Callable[[], Mapping[str, str]]) -> Finder:
         return Finder(inputs=inputs, git=self._git, prefixes=self._prefixes, names=names, fresh=fresh)
@@ -93,7 +112,7 @@ class BundleFiles:
             other = Inputs()
             finder = self._finder(other, fresh=fresh, names=dict)
             try:
-                place = finder.bundle(uri, Start(Path(self._folder) if self._folder else Path.cwd()))
+                place = finder.bundle(uri, self._start)
                 name = Loader(inputs=other, finder=finder, lenient=True).name_of(place)
             except BundleProblem:
                 continue

@@ -62,6 +62,14 @@ def parse(text: str) -> Uri:
     return NameUri(base)
 
 
+def parsed(text: str) -> Uri | None:
+    """As `parse`; None for what is no URI."""
+    try:
+        return parse(text)
+    except WrongUri:
+        return None
+
+
 def is_path(text: str) -> bool:
     """Whether it names a file or folder by itself: `./x`, `/x`, `~/x`, `x/y`, `x.yaml`; not `namespace:x/y`."""
     if text.startswith(("/", "./", "../", "~")) or text in (".", ".."):
@@ -72,10 +80,7 @@ def is_path(text: str) -> bool:
 def absolute(text: str, folder: str | None = None) -> str:
     """The one spelling of a bundle: paths and `file://` as absolute paths, from `folder` or the working directory;
     all else as it is."""
-    try:
-        uri = parse(text)
-    except WrongUri:
-        return text
+    uri = parsed(text)
     if not isinstance(uri, FileUri):
         return text
     return os.path.normpath(os.path.join(folder or os.getcwd(), os.path.expanduser(uri.text)))

@@ -10,33 +10,35 @@ from domain.messages import Request
 Uri = Annotated[str, Meta(max_length=2_000)]
 
 
-class BundleReload(Request, frozen=True):
+class BundleRequest(Request, frozen=True, kw_only=True):
+    """All that is asked and told of bundles."""
+
+
+class BundleReload(BundleRequest, frozen=True):
     """Prepare a bundle anew, by its URI, name or id: its files are read, its git repositories asked. What serves goes
     on to serve until that has succeeded."""
 
     bundle: Uri
 
 
-class BundleOverlayAdd(Request, frozen=True):
+class BundleOverlayAdd(BundleRequest, frozen=True):
     """Compose a further bundle, `include`, over a bundle, from now on: at the end of its overlay's includes."""
 
     bundle: Uri
     include: Uri
 
 
-class BundleOverlayRemove(Request, frozen=True):
+class BundleOverlayRemove(BundleRequest, frozen=True):
     """Take an include out of a bundle's overlay."""
 
     bundle: Uri
     include: Uri
 
 
-Asked = BundleReload | BundleOverlayAdd | BundleOverlayRemove
-
 # --- the tower's own -----------------------------------------------------------------------------------------------
 
 
-class BundleRecordPrepared(Request, frozen=True, kw_only=True):
+class BundleRecordPrepared(BundleRequest, frozen=True, kw_only=True):
     """It was prepared. `reload_ids`: requests that it answers."""
 
     uri: str
@@ -52,7 +54,7 @@ class BundleRecordPrepared(Request, frozen=True, kw_only=True):
     reload_ids: tuple[str, ...] = ()
 
 
-class BundleRecordFailed(Request, frozen=True, kw_only=True):
+class BundleRecordFailed(BundleRequest, frozen=True, kw_only=True):
     """It could not be. `serving`: what was prepared before is in memory."""
 
     uri: str
@@ -66,13 +68,10 @@ class BundleRecordFailed(Request, frozen=True, kw_only=True):
     reload_ids: tuple[str, ...] = ()
 
 
-class BundleRecordOverlay(Request, frozen=True, kw_only=True):
+class BundleRecordOverlay(BundleRequest, frozen=True, kw_only=True):
     """A change was made; or not, with `code` and `message`."""
 
     change_id: str
     includes: tuple[str, ...] = ()
     code: str | None = None
     message: str = ""
-
-
-Reported = BundleRecordPrepared | BundleRecordFailed | BundleRecordOverlay

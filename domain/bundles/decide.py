@@ -1,7 +1,5 @@
 """The rules of bundles: what is recorded of a preparation, and what may be asked."""
 
-from typing import assert_never
-
 from domain.bundles import commands as c
 from domain.bundles import events as e
 from domain.bundles.state import Bundles, Known
@@ -9,27 +7,16 @@ from domain.errors import Rejection
 from domain.messages import Event, Facts, Result
 
 
-def decide(request: c.Asked, facts: Facts, state: Bundles) -> tuple[Event, ...]:
-    """Raises `bundle_not_found` for what no preparation has been tried of."""
-    known = state.find(request.bundle)
-    if known is None:
-        names = sorted({each.name or each.uri for each in state.known.values()})
-        raise Rejection(
-            "bundle_not_found", f"no bundle {request.bundle} is known", bundle=request.bundle, searched=names
-        )
+def decide(request: c.BundleRequest, facts: Facts, state: Bundles) -> tuple[Event, ...]:
+    """Raises `bundle_not_found` for what is asked of a bundle that no preparation has been tried of."""
     match request:
-        case c.BundleReload():
+        case c.BundleReload(bundle=bundle):
+            known = _found(bundle, state)
             return (e.BundleReloadRequested(bundle_id=known.bundle_id, uri=known.uri, reload_id=facts.ids[0]),)
-        case c.BundleOverlayAdd():
-            return _change(known, "add", request.include, facts)
-        case c.BundleOverlayRemove():
-            return _change(known, "remove", request.include, facts)
-        case _:
-            assert_never(request)
-
-
-def report(request: c.Reported, state: Bundles) -> tuple[Event, ...]:
-    match request:
+        case c.BundleOverlayAdd(bundle=bundle):
+            return _change(_found(bundle, state), "add", request.include, facts)
+        case c.BundleOverlayRemove(bundle=bundle):
+            return _change(_found(bundle, state), "remove", request.include, facts)
         case c.BundleRecordPrepared():
             return _prepared(request, state)
         case c.BundleRecordFailed():
@@ -37,7 +24,7 @@ def report(request: c.Reported, state: Bundles) -> tuple[Event, ...]:
         case c.BundleRecordOverlay():
             return _overlay(request, state)
         case _:
-            assert_never(request)
+            raise TypeError(f"{type(request).__name__} is no request of bundles")
 
 
 def result(event: e.BundleEvent) -> Result:
@@ -49,6 +36,14 @@ def result(event: e.BundleEvent) -> Result:
             return {"bundle_id": event.bundle_id, "change_id": event.change_id, "name": event.name}
         case _:
             return {"bundle_id": event.bundle_id, "recorded": True}
+
+
+def _found(text: str, state: Bundles) -> Known:
+    known = state.find(text)
+    if known is None:
+        names = sorted({each.name or each.uri for each in state.known.values()})
+        raise Rejection("bundle_not_found", f"no bundle {text} is known", bundle=text, searched=names)
+    return known
 
 
 def _change(known: Known, action: e.Action, include: str, facts: Facts) -> tuple[Event, ...]:
