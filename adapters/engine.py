@@ -12,6 +12,7 @@ from typing import Any, Final, Self
 
 import msgspec
 
+from adapters.bundles.keeping import keeping_of
 from adapters.containers.addresses import Servers
 from adapters.containers.engine import CliEngine
 from adapters.containers.pane_logs import make_log_folder
@@ -31,7 +32,7 @@ from adapters.nats.timers import BrokerTimers
 from adapters.nats.wire import WireClient
 from adapters.reading import PaneLogReader
 from adapters.runtimes.panes import TowerPanes
-from adapters.sessions import InlineOnly, TowerSessions
+from adapters.sessions import TowerSessions
 from adapters.settings import Settings
 from adapters.system import SystemClock, SystemIds
 from adapters.telemetry import Metrics, Traces
@@ -183,6 +184,13 @@ class Engine:
         self._make_scanning(settings, terminals)
         self._restarting = Restarting(follow_ups=follow_ups, clock=clock)
         self._make_executions(settings, connections, texts)
+        self.bundles = keeping_of(
+            settings,
+            follow_ups=follow_ups,
+            clock=clock,
+            instance=self.instance,
+            state=lambda: self.writer.ledger.tower,
+        )
         self._make_sessions(settings, ids)
         self._figures = ExecutionFigures(metrics.registry, workers=self.executions.doing, totals=self.executions.totals)
         self._effects = (
@@ -193,6 +201,7 @@ class Engine:
             self.executions.executing,
             self.executions.deadlines,
             self.sessions.effect,
+            self.bundles,
         )
         outcomes = armed(InboxOutcomes(connections.answers, node))
         self.writer = armed(
@@ -268,7 +277,7 @@ class Engine:
             clock=self._clock,
             ids=ids,
             state=lambda: self.writer.ledger.tower,
-            bundles=InlineOnly(),
+            bundles=self.bundles,
         )
 
     def _make_recovery(self, terminals: TmuxTerminals) -> None:
@@ -297,6 +306,7 @@ class Engine:
     def _make_doors(self, connections: Connections, node: str, outcomes: Outcomes) -> None:
         """What connects the parts to the broker and to the metrics."""
         self._metrics.follow_effect("executing", lambda: self.executions.executing.under_way)
+        self._metrics.follow_effect("bundles", lambda: self.bundles.working)
         self._metrics.follow_effect("sessions", lambda: self.sessions.effect.under_way)
         self._metrics.follow_effect("deadlines", lambda: self.executions.deadlines.waiting)
         self._metrics.follow_effect("spawning", lambda: self.spawning.jobs_open)
@@ -323,7 +333,7 @@ class Engine:
         return self.writer.ledger.tower.containers.known.get(container_id)
 
     async def start(self, parts: Parts) -> None:
-        """Files, state in memory, claim, containers, recovery, effects."""
+        """Files, state in memory, claim, containers, recovery, effects, bundles."""
         await self.launching.look(FIRST_READ_S)
         await self.executions.prepare()
         await asyncio.to_thread(make_log_folder, bench_of(self._settings))
@@ -343,6 +353,7 @@ class Engine:
             parts.own(part.run(), type(part).__name__.lower())
         if unreachable:
             parts.own(self._recovery.retry(unreachable), "recovery")
+        await self.bundles.prewarmed()
 
     async def open_doors(self, parts: Parts) -> None:
         """Take commands."""

@@ -6,7 +6,6 @@ from pathlib import Path
 from adapters.crashing import armed
 from adapters.files.transcripts import FileTranscripts
 from domain.tower import Tower
-from handlers.bundle_ports import BundleProblem, PreparedBundle
 from handlers.effects.follow_ups import FollowUps
 from handlers.effects.sessions import Sessions
 from handlers.execution_ports import Blobs, OutputLog
@@ -47,11 +46,3 @@ class TowerSessions:
                 clock=clock,
             )
         )
-
-
-class InlineOnly:
-    """The bundles of a tower that prepares none: sessions have plans that stand in their requests."""
-
-    async def find(self, reference: str) -> PreparedBundle | None:
-        details = {"bundle": reference, "searched": []}
-        raise BundleProblem("bundle_not_found", f"there is no bundle {reference}", details)

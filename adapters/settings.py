@@ -47,6 +47,16 @@ def _words(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _pairs(value: object) -> object:
+    """A map as text: `key=value`, with commas."""
+    if not isinstance(value, str):
+        return value
+    pairs = [part.strip().rpartition("=") for part in value.split(",") if part.strip()]
+    if any(not sign for _, sign, _ in pairs):
+        raise ValueError("no map")
+    return {key: folder for key, _, folder in pairs}
+
+
 def _short_enough(value: Path) -> Path:
     if len(os.fsencode(value)) >= SOCKET_PATH_BYTES:
         raise ValueError("too long for a unix socket")
@@ -172,6 +182,15 @@ class Settings(BaseSettings):
     capabilities: CapabilitySettings = Field(
         default=CapabilitySettings(),
         description="what code may ask of the tower: input, emit (true or false), read_file, write_file, fetch, run",
+    )
+    bundles: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)] = Field(
+        default=(),
+        description="bundles to prepare before the tower is ready: paths and git URIs, a list or text with commas",
+    )
+    bundle_prefixes: Annotated[dict[str, FolderPath], NoDecode, BeforeValidator(_pairs)] = Field(
+        default={},
+        description="beginnings of bundle URIs and the folders that stand for them, a map or text such as "
+        "git+https://example.org/=/srv/mirror, with commas",
     )
     log_format: Literal["auto", "console", "json"] = Field(
         default="auto", description="auto (console on a terminal, else json), console or json"

@@ -30,6 +30,9 @@ PATIENCE_S: Final = 2.0
 PREWARM_S: Final = 30.0
 """How long the start of a tower waits for its bundles; what is not prepared by then goes on."""
 
+SOON_S: Final = 0.5
+"""How long a decision waits for a bundle that nobody has used."""
+
 MAX_KEPT: Final = 256
 """Bundles in memory, the configured ones besides; beyond, the one that was used longest ago is dropped."""
 
@@ -112,10 +115,10 @@ class BundleKeeping:
         """Everything that serves."""
         return (kept.prepared for kept in self._kept.values() if kept.prepared is not None)
 
-    async def obtain(self, text: str, within_s: float) -> PreparedBundle | None:
-        """What serves; else what can be prepared in this time, and is kept and watched from then on. None if it takes
-        longer: it goes on, so ask again. Raises `BundleProblem`."""
-        kept = self._find(text) or self._keep(self._bundles.absolute(text), configured=False)
+    async def find(self, reference: str, within_s: float = SOON_S) -> PreparedBundle | None:
+        """What serves by this URI, name or id; else what can be prepared in this time, and is kept and watched from
+        then on. None if it takes longer: it goes on, so ask again. Raises `BundleProblem`."""
+        kept = self._find(reference) or self._keep(self._bundles.absolute(reference), configured=False)
         if kept.prepared is not None:
             # The last one used is the last to be dropped.
             self._kept[kept.bundle_id] = self._kept.pop(kept.bundle_id)

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from adapters.nats.doors import DurableDoor, PingDoor, RequestDoor
-from handlers import execution_ports, ports, snapshots
+from handlers import bundle_ports, execution_ports, ports, snapshots
 from handlers.effects.follow_ups import FollowUps
 from handlers.effects.scanning import Scanning
 from handlers.effects.spawning import Spawning
@@ -28,7 +28,7 @@ FILES = (*sorted((ROOT / "handlers").rglob("*.py")), ROOT / "adapters" / "engine
 PORTS: dict[str, type] = {
     **{
         name: kind
-        for module in (ports, execution_ports)
+        for module in (ports, bundle_ports, execution_ports)
         for name, kind in vars(module).items()
         if getattr(kind, "_is_protocol", False)
     },

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from tests.faults.bundled import Bundled
 from tests.faults.executed import DeadlineRefused, Executed
 from tests.faults.stories import (
     BrokerGone,
@@ -25,6 +26,7 @@ from tests.faults.stories import (
 )
 
 STORIES: Mapping[str, Story] = {
+    "bundles.": Bundled(),
     "capabilities.": Executed(),
     "deadlines._write.sleep.": DeadlineRefused(),
     "deadlines.": Executed(),

@@ -20,6 +20,11 @@ def write(folder: Path, files: Mapping[str, str]) -> Path:
     return folder
 
 
+def put(path: Path, text: str) -> None:
+    """Write a file; a function of its own, so that a test says where it changes the disk."""
+    path.write_text(text)
+
+
 def prepared(uri: Path | str, home: Path | None = None, **options: Any) -> PreparedBundle:
     lenient, fresh = options.pop("lenient", False), options.pop("fresh", True)
     files = BundleFiles(home or Path("/nonexistent"), SystemClock(), **options)
