@@ -131,6 +131,7 @@ def _services(
         launching=LaunchRows(engine.launching),
         logs=engine.logs,
         outputs=partial(OutputFeed, connections.tower, settings.node),
+        bundle=engine.bundles.serving,
         execution=engine.execution,
         session=engine.session,
         blob=engine.executions.blobs.path,

@@ -184,13 +184,6 @@ class Engine:
         self._make_scanning(settings, terminals)
         self._restarting = Restarting(follow_ups=follow_ups, clock=clock)
         self._make_executions(settings, connections, texts)
-        self.bundles = keeping_of(
-            settings,
-            follow_ups=follow_ups,
-            clock=clock,
-            instance=self.instance,
-            state=lambda: self.writer.ledger.tower,
-        )
         self._make_sessions(settings, ids)
         self._figures = ExecutionFigures(metrics.registry, workers=self.executions.doing, totals=self.executions.totals)
         self._effects = (
@@ -268,6 +261,14 @@ class Engine:
         )
 
     def _make_sessions(self, settings: Settings, ids: SystemIds) -> None:
+        """With the bundles that they are spawned from."""
+        self.bundles = keeping_of(
+            settings,
+            follow_ups=self._follow_ups,
+            clock=self._clock,
+            instance=self.instance,
+            state=lambda: self.writer.ledger.tower,
+        )
         self.sessions = TowerSessions(
             folder=settings.home / "nodes" / settings.node / "transcripts",
             runtimes=armed(self.executions.runtimes),

@@ -11,7 +11,18 @@ import sqlalchemy as sa
 from domain.envelope import Recorded
 from domain.errors import Rejection, protected, unseen
 from domain.layouts.state import MAX_GENERATIONS
-from projections import agents, commands, containers, events, execution_models, executions, layouts, scope
+from projections import (
+    agents,
+    bundle_models,
+    bundles,
+    commands,
+    containers,
+    events,
+    execution_models,
+    executions,
+    layouts,
+    scope,
+)
 from projections.agents import AGENTS
 from projections.changes import Changes
 from projections.containers import CONTAINERS, UNMANAGED_PANES
@@ -61,6 +72,7 @@ MODELS: Final = {
     "panes": layouts.PROJECTION,
     "agents": agents.PROJECTION,
     "containers": containers.PROJECTION,
+    "bundles": bundles.PROJECTION,
     "executions": executions.PROJECTION,
     "promises": executions.PROJECTION,
     "events": events.PROJECTION,
@@ -246,6 +258,16 @@ class ReadModels:
         query = Query("unmanaged_panes", _UNMANAGED_ORDER, filters, limit, cursor)
         statement = filtered(sa.select(UNMANAGED_PANES.table).where(_unmanaged.scan_id == scan), filters)
         return await self._page(containers.PROJECTION, query, statement, containers.shown)
+
+    # --- bundles ---------------------------------------------------------------------------------------------------
+
+    async def bundles(self, **asked: Any) -> Page:
+        """Those that serve first, then by name."""
+        return await self._read(bundles.PROJECTION, bundle_models.BundlePage(**asked).work)
+
+    async def bundle(self, text: str, /) -> Item | None:
+        """By id, URI or name."""
+        return await self._read(bundles.PROJECTION, partial(bundle_models.bundle, text=text))
 
     # --- executions, promises --------------------------------------------------------------------------------------
 

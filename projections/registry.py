@@ -2,13 +2,14 @@
 
 from typing import Final
 
-from projections import agents, containers, events, executions, layouts
+from projections import agents, bundles, containers, events, executions, layouts
 from projections.projection import Projection
 
 PROJECTIONS: Final[tuple[Projection, ...]] = (
     layouts.PROJECTION,
     agents.PROJECTION,
     containers.PROJECTION,
+    bundles.PROJECTION,
     executions.PROJECTION,
     events.PROJECTION,
 )

@@ -48,6 +48,11 @@ def panes(context: typer.Context, incomplete: str) -> Offer:
     return _ids(rows, incomplete, lambda row: f"{row.get('label')} ({row['state']})")
 
 
+def bundles(context: typer.Context, incomplete: str) -> Offer:
+    rows = _rows(context, "/v1/bundles")
+    return [(row["name"], row["uri"]) for row in rows if row["name"] and row["name"].startswith(incomplete)]
+
+
 def executions(context: typer.Context, incomplete: str) -> Offer:
     rows = _rows(context, "/v1/executions")
     return _ids(rows, incomplete, lambda row: f"{first_line(row.get('code'))} ({row['state']})")

@@ -29,6 +29,7 @@ STATE_STYLES: Final = {
     "ready": "green",
     "degraded": "magenta",
     "failed": "red",
+    "serving": "green",
     "removed": "dim",
     "running": "green",
     "behind": "yellow",

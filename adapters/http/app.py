@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from adapters.http import documents, execution_output, executions, launching, probes, routes, surfaces
+from adapters.http import bundles, documents, execution_output, executions, launching, probes, routes, surfaces
 from adapters.http.admission import ByKernel, ByToken
 from adapters.http.answers import install_error_handlers
 from adapters.http.gate import Admit, Gate
@@ -25,6 +25,7 @@ def create_api() -> FastAPI:
     )
     install_error_handlers(api)
     api.include_router(routes.v1)
+    api.include_router(bundles.router)
     api.include_router(executions.router)
     api.include_router(execution_output.router)
     api.include_router(surfaces.router)

@@ -158,6 +158,11 @@ class ContainersQuery(Paged):
     state: Literal["running", "stopped", "gone"] | None = Field(None, description="Only containers in this state.")
 
 
+class BundlesQuery(Paged):
+    state: Literal["serving", "failed"] | None = Field(None, description="Only bundles in this state.")
+    name: str | None = Field(None, description="Only bundles of this name.", examples=["reviewer"])
+
+
 class ExecutionsQuery(Paged):
     session_id: str | None = Field(None, description="Only executions of this session.")
     state: ExecutionState | None = Field(None, description="Only executions in this state.")

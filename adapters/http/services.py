@@ -13,6 +13,7 @@ from domain.executions.events import ExecutionState
 from domain.executions.state import ENDS
 from domain.messages import Event
 from domain.sessions.state import Sessions
+from handlers.bundle_ports import PreparedBundle
 from handlers.ports import Ids
 
 Row = Mapping[str, Any]
@@ -65,6 +66,12 @@ class ReadModels(Protocol):
     async def container(self, container_id: str, /) -> Row | None: ...
 
     async def unmanaged_panes(self, container_id: str, /, *, limit: int, cursor: str | None) -> Page: ...
+
+    async def bundles(self, *, state: str | None, name: str | None, limit: int, cursor: str | None) -> Page: ...
+
+    async def bundle(self, text: str, /) -> Row | None:
+        """By id, URI or name."""
+        ...
 
     async def executions(
         self, *, session_id: str | None, state: str | None, limit: int, cursor: str | None
@@ -269,7 +276,8 @@ class HttpServices:
     """`token` is the operator's bearer token. `bound_host` is the address that the server listens on; beyond loopback
     every request needs the token. `allowed_hosts`: further names that a Host header may carry. `containers`: the ids of
     the registered containers. `container_of`: the container that an event is about, by the tower's state.
-    `execution`, `session`: how one stands, from memory. `blob`: the path of the file of a digest, if it is there."""
+    `bundle`: what serves of one. `execution`, `session`: how one stands, from memory. `blob`: the path of the file of
+    a digest, if it is there."""
 
     read_models: ReadModels
     ask: Ask
@@ -280,6 +288,7 @@ class HttpServices:
     launching: LaunchRows
     logs: PaneLogs
     outputs: Outputs
+    bundle: Callable[[str], PreparedBundle | None]
     execution: Callable[[str], ExecutionStanding | None]
     session: Callable[[str], SessionStanding | None]
     blob: Callable[[str], str]

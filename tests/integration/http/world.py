@@ -174,6 +174,7 @@ async def running_world() -> AsyncIterator[World]:
             launching=LaunchRows(launching),
             logs=_logs(home),
             outputs=partial(OutputFeed, tower, NODE),
+            bundle=lambda _text: None,
             execution=lambda execution_id: _standing(execution_id, writer.ledger),
             session=lambda session_id: session_standing(
                 session_id, writer.ledger.tower.sessions, writer.ledger.position
