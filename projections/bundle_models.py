@@ -1,5 +1,6 @@
 """The queries about bundles; part of `ReadModels`, whose rules hold here too."""
 
+from functools import partial
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -7,6 +8,7 @@ import sqlalchemy as sa
 from projections import bundles
 from projections.bundles import BUNDLES, PROJECTION
 from projections.paging import DEFAULT_LIMIT, Order, Page, Query, invalid
+from projections.reads import Reads
 from projections.rows import Item, filtered, snapshot
 from projections.tables import indexable, storable
 
@@ -50,3 +52,13 @@ def bundle(connection: sa.Connection, text: str) -> Item | None:
         if row is not None:
             return bundles.shown(row)
     return None
+
+
+class BundleQueries(Reads):
+    async def bundles(self, **asked: Any) -> Page:
+        """Those that serve first, then by name."""
+        return await self._read(PROJECTION, BundlePage(**asked).work)
+
+    async def bundle(self, text: str, /) -> Item | None:
+        """By id, URI or name."""
+        return await self._read(PROJECTION, partial(bundle, text=text))

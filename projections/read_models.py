@@ -1,7 +1,7 @@
 """The queries, each in one read transaction together with the position that its rows reflect."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -13,7 +13,6 @@ from domain.errors import Rejection, protected, unseen
 from domain.layouts.state import MAX_GENERATIONS
 from projections import (
     agents,
-    bundle_models,
     bundles,
     commands,
     containers,
@@ -24,16 +23,13 @@ from projections import (
     scope,
 )
 from projections.agents import AGENTS
-from projections.changes import Changes
+from projections.bundle_models import BundleQueries
 from projections.containers import CONTAINERS, UNMANAGED_PANES
 from projections.event_filter import conditions
 from projections.events import EVENTS
 from projections.layouts import LAYOUTS
 from projections.paging import DEFAULT_LIMIT, Order, Page, Query, invalid
 from projections.panes import PANES
-from projections.ports import Database
-from projections.progress import Progress, behind
-from projections.projection import Projection
 from projections.rows import (
     AGENT_STATES,
     LAYOUT_ORDER,
@@ -81,28 +77,9 @@ MODELS: Final = {
 """Read model -> the projection that fills it."""
 
 
-class ReadModels:
+class ReadModels(BundleQueries):
     """`head` tells the last position of the log. Raises `Rejection` (`validation_failed`, `read_model_behind`), and
     `DatabaseTrouble` while the database cannot be asked."""
-
-    def __init__(
-        self,
-        database: Database,
-        progress: Progress,
-        head: Callable[[], Awaitable[int]],
-        *,
-        within: str | None = None,
-    ) -> None:
-        """`within`: only what a peer inside this container may see; None sees all."""
-        self._database = database
-        self._progress = progress
-        self._head = head
-        self._within = within
-
-    @property
-    def changes(self) -> Changes:
-        """Who waits for single rows."""
-        return self._progress.changes
 
     def seen_from(self, container_id: str, /) -> "ReadModels":
         """The same read models, narrowed to what a peer in that container may see: lists hold its own rows, what is
@@ -259,16 +236,6 @@ class ReadModels:
         statement = filtered(sa.select(UNMANAGED_PANES.table).where(_unmanaged.scan_id == scan), filters)
         return await self._page(containers.PROJECTION, query, statement, containers.shown)
 
-    # --- bundles ---------------------------------------------------------------------------------------------------
-
-    async def bundles(self, **asked: Any) -> Page:
-        """Those that serve first, then by name."""
-        return await self._read(bundles.PROJECTION, bundle_models.BundlePage(**asked).work)
-
-    async def bundle(self, text: str, /) -> Item | None:
-        """By id, URI or name."""
-        return await self._read(bundles.PROJECTION, partial(bundle_models.bundle, text=text))
-
     # --- executions, promises --------------------------------------------------------------------------------------
 
     async def executions(self, **asked: Any) -> Page:
@@ -380,28 +347,6 @@ class ReadModels:
             names = [status.name for status in self._progress]
         for name in names:
             await self._progress.reached(name, position, deadline - loop.time())
-
-    async def _page(
-        self,
-        projection: Projection,
-        query: Query,
-        statement: sa.Select[*tuple[Any, ...]],
-        item: Callable[[Mapping[Any, Any]], Item],
-    ) -> Page:
-        statement = query.apply(statement)
-
-        def work(connection: sa.Connection) -> Page:
-            position = snapshot(connection, projection)
-            rows = connection.execute(statement).mappings().all()
-            return Page([item(row) for row in rows[: query.limit]], query.next_cursor(rows), position)
-
-        return await self._read(projection, work)
-
-    async def _read(self, projection: Projection, work: Callable[[sa.Connection], T]) -> T:
-        status = self._progress[projection.name]
-        if not status.serves:
-            raise behind(status, await self._head())
-        return await self._database.read(work)
 
 
 def _cloud_event(row: Mapping[Any, Any]) -> Item:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from domain.bundles.commands import BundleRecordPrepared
 from domain.containers import ContainerRecordScan
 from domain.layouts.commands import PaneFail, PaneRecordLaunchSettled, PaneRecordSpawned, PaneRegister
 from tests.integration.http.world import BEARER, World
@@ -29,6 +30,9 @@ class Document:
         return set(self._document["components"]["schemas"][name]["properties"])
 
 
+BUNDLE = ("name", "version", "description", "digest")
+
+
 async def test_answers_are_as_documented(world: World) -> None:
     document = Document(await world.get("/openapi.json"))
     made = await world.create_layout()
@@ -41,6 +45,7 @@ async def test_answers_are_as_documented(world: World) -> None:
     recreated = (await world.post("pane.recreate", {"predecessor_pane_id": other_id})).json()
     scan_id = (await world.post("container.scan", {})).json()["result"]["scan_id"]
     await world.follow_up(ContainerRecordScan(scan_id=scan_id, listed=("host",), unmanaged=(pane("host"),)))
+    await world.follow_up(BundleRecordPrepared(uri="/b", **dict.fromkeys(BUNDLE, "b"), reason="start"))
     rejected = await world.post("pane.remove", {"pane_id": "nobody"})
     document.check("/v1/commands", 404, rejected.json(), "post")
 
@@ -57,6 +62,8 @@ async def test_answers_are_as_documented(world: World) -> None:
         "/v1/containers": "/v1/containers",
         "/v1/containers/{container_id}": "/v1/containers/host",
         "/v1/containers/{container_id}/unmanaged-panes": "/v1/containers/host/unmanaged-panes",
+        "/v1/bundles": "/v1/bundles",
+        "/v1/bundles/{bundle}": "/v1/bundles/b",
         "/v1/events": "/v1/events?limit=200",
         "/v1/projections": "/v1/projections",
         "/v1/commands/{command_id}": f"/v1/commands/{made['command_id']}",
@@ -76,6 +83,7 @@ async def test_answers_are_as_documented(world: World) -> None:
         "/v1/agents": "Agent",
         "/v1/containers": "Container",
         "/v1/containers/{container_id}/unmanaged-panes": "UnmanagedPane",
+        "/v1/bundles": "Bundle",
         "/v1/events": "RecordedEvent",
         "/v1/projections": "Projection",
     }
@@ -98,6 +106,8 @@ async def test_errors_are_as_documented(shared_world: World) -> None:
         ("/v1/containers/{container_id}", "/v1/containers/nobody", 404),
         ("/v1/containers/{container_id}/unmanaged-panes", "/v1/containers/nobody/unmanaged-panes", 404),
         ("/v1/containers", "/v1/containers?state=ready", 422),
+        ("/v1/bundles/{bundle}", "/v1/bundles/nobody", 404),
+        ("/v1/bundles", "/v1/bundles?state=ready", 422),
         ("/v1/events/stream", "/v1/events/stream?limit=1", 422),
     ]:
         answer = await shared_world.client.get(real)

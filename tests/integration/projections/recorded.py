@@ -11,6 +11,7 @@ import msgspec
 from domain import catalogue, tower
 from domain.agents.commands import AgentRecordGone, AgentReport
 from domain.agents.events import Gone
+from domain.bundles import commands as bc
 from domain.containers import ContainerRecordFound, ContainerRecordScan, ContainerScan, knowing
 from domain.envelope import CHAIN_HEADER, Envelope, Stored, encode, encode_data, subject_of
 from domain.errors import Rejection
@@ -149,6 +150,8 @@ def _rejected(command: Command[Request], refused: Rejection) -> CommandRejected:
 def _random_request(random: Random, state: Tower) -> Request:
     if random.random() < 0.04:
         return _about_containers(random, state)
+    if random.random() < 0.04:
+        return _about_bundles(random, state)
     layouts, panes = sorted(state.layouts.layouts), sorted(state.layouts.panes)
     if not panes or random.random() < 0.08:
         name = f"session-{random.randrange(10**6)}"
@@ -192,6 +195,34 @@ def _of_agents(random: Random, pane_id: str, state: Tower) -> Request:
             AgentReport(pane_id=pane_id, agent_session=f"session-{random.randrange(9)}"),
             AgentRecordGone(agent_id=random.choice(standing), reason=random.choice(list(Gone))),
         )
+    )
+
+
+def _about_bundles(random: Random, state: Tower) -> Request:
+    uri, waiting = f"/b/{random.randrange(3)}", tuple(sorted(state.bundles.reloads))[:2]
+    known, digest = sorted(state.bundles.known), f"digest-{random.randrange(3)}"
+    if known and random.random() < 0.3:
+        return bc.BundleReload(bundle=random.choice(known))
+    if random.random() < 0.3:
+        return bc.BundleRecordFailed(
+            uri=uri,
+            code="bundle_invalid",
+            message=f"line {random.randrange(9)}",
+            details={"line": 3},
+            reason="changed",
+            serving=random.random() < 0.7,
+            reload_ids=waiting,
+        )
+    return bc.BundleRecordPrepared(
+        uri=uri,
+        name=f"b{uri[-1]}",
+        version="1.0.0",
+        description="",
+        digest=digest,
+        reason="changed",
+        warnings=("odd",) * random.randrange(2),
+        prepare_s=0.25,
+        reload_ids=waiting,
     )
 
 

@@ -80,6 +80,7 @@ async def test_all_in_one_reading_of_the_log(database: SqlDatabase, running: Sta
             "layouts": whole,
             "agents": whole + 2,
             "containers": whole + 2,
+            "bundles": whole + 2,
             "executions": whole + 2,
             "events": whole,
         }
@@ -187,6 +188,7 @@ async def test_one_that_was_interrupted_goes_on(database: SqlDatabase, running: 
         "layouts": whole,
         "agents": whole,
         "containers": whole,
+        "bundles": whole,
         "executions": whole,
         "events": whole,
         "layouts" + SHADOW: 200,
