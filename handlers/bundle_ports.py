@@ -27,8 +27,8 @@ class PreparedBundle(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a session needs of a bundle; starting one reads no file. Shared: nothing in it may be changed.
 
     `digest`: blake2b-256 of all inputs, hex, the true version. `warnings`: what was left out or not understood.
-    `files`: what was read and what was looked for, absolute, to be watched. `uri` is absolute. `prepare_s` includes
-    `load_s`, the time for reading and composing.
+    `files`: what was read, `looked_for`: what was not there; absolute, all to be watched. `uri` is absolute.
+    `prepare_s` includes `load_s`, the time for reading and composing.
     """
 
     uri: str
@@ -41,13 +41,14 @@ class PreparedBundle(msgspec.Struct, frozen=True, kw_only=True):
     context: tuple[ContextText, ...] = ()
     warnings: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    looked_for: tuple[str, ...] = ()
     load_s: float = 0.0
     prepare_s: float = 0.0
 
 
 class BundleProblem(Exception):
     """A bundle cannot be prepared. `details` are those of the error `code`; `faults`: one line each, all that is known.
-    `files` as in `PreparedBundle`: a change there may mend it."""
+    `files`: what was read and looked for; a change there may mend it."""
 
     def __init__(
         self,

@@ -16,7 +16,7 @@ MAX_FILES = 2_000
 
 
 class Inputs:
-    """`files`: everything a change of which may change the outcome."""
+    """Every file a change of which may change the outcome: `files` were read, `looked_for` were not."""
 
     def __init__(self) -> None:
         self._read: dict[Path, bytes] = {}
@@ -25,7 +25,11 @@ class Inputs:
 
     @property
     def files(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(str(path) for path in (*self._read, *self._looked_for)))
+        return tuple(map(str, self._read))
+
+    @property
+    def looked_for(self) -> tuple[str, ...]:
+        return tuple(str(path) for path in self._looked_for if path not in self._read)
 
     def digest(self, *more: bytes) -> str:
         """Over the content of every file in the order of reading, and what else counts: blake2b-256, hex."""

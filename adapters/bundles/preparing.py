@@ -61,7 +61,11 @@ class BundleFiles:
             made = self._prepared(uri, inputs, begun, overlay=overlay, lenient=lenient, fresh=fresh)
         except BundleProblem as problem:
             raise BundleProblem(
-                problem.code, problem.message, problem.details, faults=problem.faults, files=inputs.files
+                problem.code,
+                problem.message,
+                problem.details,
+                faults=problem.faults,
+                files=(*inputs.files, *inputs.looked_for),
             ) from None
         return msgspec.structs.replace(made, prepare_s=self._clock.monotonic() - begun)
 
@@ -92,6 +96,7 @@ class BundleFiles:
             context=found.context,
             warnings=(*finder.warnings, *loader.warnings),
             files=inputs.files,
+            looked_for=inputs.looked_for,
             load_s=load_s,
         )
 

@@ -82,7 +82,7 @@ class Serving(BaseModel):
     instruction: str
     plan: dict[str, Any]
     context: list[ContextEntry]
-    files: list[str] = Field(description="What was read and what was looked for: a change there reloads the bundle.")
+    files: list[str] = Field(description="What it was made from.")
 
 
 class WholeBundle(Bundle):

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-from adapters.http import container_rows, execution_rows, rows
+from adapters.http import bundle_rows, container_rows, execution_rows, rows
 from adapters.http.command_body import CommandBody
 from adapters.rpc.methods import METHODS, Command, Method
 from domain import catalogue
@@ -245,7 +245,7 @@ RPC_BODY: Final[dict[str, Any]] = {
 
 def _mend(schemas: dict[str, Any]) -> None:
     """FastAPI drops null values, those of examples too, and turns whole bounds into floats."""
-    for model in (vars(rows) | vars(container_rows) | vars(execution_rows)).values():
+    for model in (vars(rows) | vars(container_rows) | vars(execution_rows) | vars(bundle_rows)).values():
         if isinstance(model, type) and issubclass(model, BaseModel) and model.__name__ in schemas:
             extra = model.model_config.get("json_schema_extra")
             if isinstance(extra, dict):

@@ -260,7 +260,7 @@ class BundleKeeping:
             made = await self._prepare(kept, fresh=reason != "changed")
         except BundleProblem as problem:
             await self._failed(kept, problem, reason, reload_ids, self._clock.monotonic() - begun)
-            old = kept.prepared.files if kept.prepared is not None else ()
+            old = watched(kept.prepared) if kept.prepared is not None else ()
             if kept.bundle_id in self._kept:
                 await self._files.watch(kept.bundle_id, (*problem.files, *old), since, self._changed)
             return
@@ -269,7 +269,7 @@ class BundleKeeping:
         await self._record(kept.bundle_id, _found(made, reason, reload_ids), asked=bool(reload_ids))
         kept.prepared, kept.coming, kept.problem = made, None, None
         self._settle(kept, made)
-        await self._files.watch(kept.bundle_id, made.files, since, self._changed)
+        await self._files.watch(kept.bundle_id, watched(made), since, self._changed)
 
     async def _prepare(self, kept: Kept, *, fresh: bool, overlay: Sequence[str] | None = None) -> PreparedBundle:
         try:
@@ -351,6 +351,11 @@ class BundleKeeping:
                 future.set_exception(outcome)
                 # Whoever waited may be gone.
                 future.exception()
+
+
+def watched(made: PreparedBundle) -> tuple[str, ...]:
+    """Files a change of which may change it."""
+    return (*made.files, *made.looked_for)
 
 
 def _found(made: PreparedBundle, reason: e.Reason, reload_ids: tuple[str, ...]) -> c.BundleRecordPrepared:

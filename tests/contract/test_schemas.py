@@ -256,6 +256,7 @@ def test_routes_of_the_design_are_there(openapi: dict[str, Any]) -> None:
     listed = {"layouts", "layouts/{layout_id}", "panes", "panes/{pane_id}", "events", "events/stream"}
     listed |= {"agents", "agents/{agent_id}", "commands/{command_id}", "projections"}
     listed |= {"containers", "containers/{container_id}", "containers/{container_id}/unmanaged-panes"}
+    listed |= {"bundles", "bundles/{bundle}"}
     listed |= {"executions", "executions/{execution_id}", "promises", "promises/{promise_id}"}
     listed |= {"templates", "templates/{name}", "profiles", "profiles/{name}", "panes/{pane_id}/log"}
     listed |= {"executions/{execution_id}/output", "executions/{execution_id}/value", "sessions/{session_id}/stream"}

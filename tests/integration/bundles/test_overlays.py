@@ -23,7 +23,7 @@ def test_an_overlay_is_composed_over_the_bundle_of_its_name(tmp_path: Path) -> N
     assert after.plan.hooks == ({"module": "h"},)
     assert (after.name, after.version) == ("b", "3.0.0")
     assert after.digest != before.digest
-    assert str(overlay_file(tmp_path / "home", "b")) in before.files, "its first appearance is a change"
+    assert str(overlay_file(tmp_path / "home", "b")) in before.looked_for, "its first appearance is a change"
 
 
 def test_a_wrong_overlay_is_told_by_its_own_file(tmp_path: Path) -> None:
