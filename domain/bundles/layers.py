@@ -118,14 +118,15 @@ def _modules(base: Modules, later: Modules) -> Modules:
 
 
 def _runtime(base: Section, later: Section) -> Section:
-    """Another kind replaces the whole; of the same kind single keys are replaced: an argv is no list to be joined."""
+    """One that names its kind stands alone; without a kind, single keys are replaced: an argv is no list to be joined.
+
+    That the same kind would refine too cannot be had: with three layers it would matter which two are joined first.
+    """
     if isinstance(later, Replace):
         return later
     if isinstance(base, Replace):
         return Replace(_runtime(base.value, later))
-    if "kind" in later and later["kind"] != base.get("kind"):
-        return dict(later)
-    return {**base, **later}
+    return dict(later) if "kind" in later else {**base, **later}
 
 
 def _named(base: Modules, later: Modules) -> Modules:

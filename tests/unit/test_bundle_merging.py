@@ -258,14 +258,15 @@ def test_context_bears_the_name_of_its_bundle() -> None:
     assert list(context_of(both)) == ["one:rules", "two:known", "two:rules.md"]
 
 
-def test_another_kind_of_runtime_is_another_runtime() -> None:
+def test_a_runtime_that_names_its_kind_stands_alone_and_one_that_does_not_refines() -> None:
     base = layer_of({"runtime": {"kind": "command", "argv": ["a", "b"], "input": "stdin"}})
     assert compose(base, layer_of({"runtime": {"argv": ["c"]}})).runtime == {
         "kind": "command",
         "argv": ["c"],
         "input": "stdin",
     }
-    assert compose(base, layer_of({"runtime": {"kind": "echo"}})).runtime == {"kind": "echo"}
+    for alone in ({"kind": "echo"}, {"kind": "command", "argv": ["c"]}):
+        assert compose(base, layer_of({"runtime": alone})).runtime == alone
 
 
 def encoded(value: Any) -> str:
