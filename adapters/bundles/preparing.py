@@ -6,11 +6,12 @@ from pathlib import Path
 
 import msgspec
 
-from adapters.bundles.finding import Finder, Place, Start
+from adapters.bundles.finding import Finder, Place, Start, bundle_candidates
 from adapters.bundles.git_cache import GitCache
 from adapters.bundles.inputs import Inputs
 from adapters.bundles.loading import Loader
 from adapters.bundles.overlays import overlay_file
+from adapters.bundles.problems import not_found
 from adapters.bundles.resolving import Resolver
 from adapters.bundles.threads import in_own_thread
 from adapters.bundles.uris import NameUri, absolute, parsed
@@ -75,7 +76,7 @@ class BundleFiles:
         names = _once(lambda: self._names(inputs, fresh=fresh))
         finder = self._finder(inputs, fresh=fresh, names=names)
         loader = Loader(inputs=inputs, finder=finder, lenient=lenient)
-        uri = self._known_as(uri, names)
+        uri = self._known_as(uri, names, inputs)
         layer = loader.load(finder.bundle(uri, self._start))
         over = overlay_file(self._home, layer.name)
         if inputs.exists(over) or overlay is not None:
@@ -100,12 +101,17 @@ class BundleFiles:
             load_s=load_s,
         )
 
-    def _known_as(self, uri: str, names: Callable[[], Mapping[str, str]]) -> str:
+    def _known_as(self, uri: str, names: Callable[[], Mapping[str, str]], inputs: Inputs) -> str:
         """A name is that of a configured bundle, or of a file in the folder from which paths lead."""
-        absolute_uri = self.absolute(uri)
-        if isinstance(parsed(absolute_uri), NameUri):
-            return names().get(absolute_uri) or str(self._start.folder / absolute_uri)
-        return absolute_uri
+        known = self.absolute(uri)
+        if not isinstance(parsed(known), NameUri):
+            return known
+        if (configured := names().get(known)) is not None:
+            return configured
+        candidates = bundle_candidates(self._start.folder / known)
+        if inputs.first(candidates) is None:
+            raise not_found(known, [f"no bundle named {known} is known", *map(str, candidates)])
+        return str(self._start.folder / known)
 
     def _finder(self, inputs: Inputs, *, fresh: bool, names: Callable[[], Mapping[str, str]]) -> Finder:
         return Finder(inputs=inputs, git=self._git, prefixes=self._prefixes, names=names, fresh=fresh)

@@ -1,12 +1,13 @@
 """Keeps bundles prepared, so that a session starts from one without reading a file, and prepares them anew.
 
-Listens to `bundle.reload_requested`, `bundle.overlay_requested` and to the files of bundles; sends
-`bundle.record_prepared`, `bundle.record_failed` and `bundle.record_overlay`. What serves is in memory; each start
-prepares it again. Two preparations of one bundle never overlap: what is wanted meanwhile is done once, after it.
+Listens to `bundle.reload_requested`, `bundle.overlay_requested`, `session.spawned` and to the files of bundles; sends
+`bundle.record_prepared`, `bundle.record_failed`, `bundle.record_overlay`, and `session.record_stale` for sessions that
+were spawned from what was before. What serves is in memory; each start prepares it again. Two preparations of one
+bundle never overlap: what is wanted meanwhile is done once, after it.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -16,9 +17,12 @@ from domain.bundles import commands as c
 from domain.bundles import events as e
 from domain.bundles.state import Change
 from domain.envelope import Recorded
+from domain.sessions.commands import SessionRecordStale
+from domain.sessions.events import SessionSpawned
 from domain.tower import Tower
 from handlers.bundle_ports import BundleProblem, Bundles, FileWatch, Overlays, PreparedBundle
 from handlers.effects.follow_ups import FollowUps
+from handlers.effects.stale import stale, stale_sessions
 from handlers.ports import Clock
 
 DEBOUNCE_S: Final = 0.2
@@ -153,6 +157,7 @@ class BundleKeeping:
             self._asked(bundle_id, "requested")
         for change in state.bundles.changes.values():
             self._asked(change.bundle_id, "overlay")
+        self._mark(stale_sessions(state))
 
     def committed(self, recorded: Sequence[Recorded], state: Tower) -> None:
         for record in recorded:
@@ -165,6 +170,11 @@ class BundleKeeping:
                     self._swap(bundle_id, digest)
                 case e.BundleReloaded(bundle_id=bundle_id, to=digest):
                     self._swap(bundle_id, digest)
+                    self._mark(stale_sessions(state))
+                case SessionSpawned(session_id=session_id) if session_id in state.sessions.known:
+                    # Decided while its bundle was reloaded.
+                    told = stale(state.sessions.known[session_id], state)
+                    self._mark(() if told is None else (told,))
                 case _:
                     pass
 
@@ -236,6 +246,10 @@ class BundleKeeping:
         if kept is not None and kept.coming is not None and kept.coming.digest == digest:
             kept.prepared = kept.coming
 
+    def _mark(self, outdated: Iterable[SessionRecordStale]) -> None:
+        for told in outdated:
+            self._follow_ups.send(told.session_id, f"stale:{told.to_digest}", told)
+
     # --- doing it --------------------------------------------------------------------------------------------------
 
     async def _work(self, kept: Kept) -> None:
@@ -266,9 +280,13 @@ class BundleKeeping:
             return
         self._known_as(kept, made.uri)
         kept.coming = made
+        if kept.prepared is None:
+            # A decision may wait for it, and nothing is recorded until it is made.
+            kept.prepared = made
+            self._settle(kept, made)
         await self._record(kept.bundle_id, _found(made, reason, reload_ids), asked=bool(reload_ids))
         kept.prepared, kept.coming, kept.problem = made, None, None
-        self._settle(kept, made)
+        kept.settled.set()
         await self._files.watch(kept.bundle_id, watched(made), since, self._changed)
 
     async def _prepare(self, kept: Kept, *, fresh: bool, overlay: Sequence[str] | None = None) -> PreparedBundle:
@@ -286,6 +304,7 @@ class BundleKeeping:
         self, kept: Kept, problem: BundleProblem, reason: e.Reason, reload_ids: tuple[str, ...], took_s: float
     ) -> None:
         kept.problem = problem
+        self._settle(kept, problem)
         _log.warning("a bundle cannot be prepared", bundle=kept.uri, reason=problem.message)
         known = self._state().bundles.known.get(kept.bundle_id)
         if reason == "used" and known is None and not kept.configured:
@@ -303,7 +322,7 @@ class BundleKeeping:
                 reload_ids=reload_ids,
             )
             await self._record(kept.bundle_id, request, asked=bool(reload_ids))
-        self._settle(kept, problem)
+        kept.settled.set()
 
     async def _change(self, kept: Kept, change: Change) -> None:
         """Write an overlay, if the bundle can be prepared with it. Once more after a crash, it changes nothing."""
@@ -340,7 +359,7 @@ class BundleKeeping:
             self._kept.setdefault(kept.bundle_id, kept)
 
     def _settle(self, kept: Kept, outcome: PreparedBundle | BundleProblem) -> None:
-        kept.settled.set()
+        """Tell those who wait."""
         waiting, kept.waiting = kept.waiting, []
         for future in waiting:
             if future.done():

@@ -53,6 +53,8 @@ class Node:
         self.clock, self._ids = SystemClock(), SystemIds()
         self._inbox = Inbox()
         self._follow_ups = FollowUps(self._inbox)
+        self.deciding = asyncio.Event()
+        self.deciding.set()
         self.files = CountedFiles(home, self.clock, configured=configured, **options)
         self.keeping = BundleKeeping(
             bundles=self.files,
@@ -81,14 +83,17 @@ class Node:
     async def decide(self) -> None:
         """What the effect sends, as it comes."""
         while True:
-            for each in await self._inbox.take(100):
-                assert isinstance(each, FollowUp) and each.on_outcome is not None
+            taken = await self._inbox.take(100)
+            await self.deciding.wait()
+            for each in taken:
+                assert isinstance(each, FollowUp)
                 try:
                     self.ask(each.request, TOWER)
                     outcome: dict[str, Any] = {"status": "accepted", "result": {}}
                 except Rejection as refused:
                     outcome = {"status": "rejected", "error": {"code": refused.code}}
-                each.on_outcome(msgspec.json.encode(outcome))
+                if each.on_outcome is not None:
+                    each.on_outcome(msgspec.json.encode(outcome))
 
     def _envelope(self, event: Event) -> Envelope:
         kind, subject = catalogue.aggregate_key(event)

@@ -14,10 +14,13 @@ from adapters.bundles.overlays import FileOverlays
 from domain.bundles import commands as c
 from domain.bundles import events as e
 from domain.bundles.state import Bundles
+from domain.messages import Event
+from domain.sessions.events import BundleRef, SessionStale
 from domain.tower import Tower, evolve
 from handlers.bundle_ports import BundleProblem
 from tests.integration.bundles.files import commit, prepared, put, write
 from tests.integration.bundles.node import node
+from tests.unit.talks import spawned
 from tests.waiting import eventually
 
 BURSTS = 100
@@ -110,6 +113,22 @@ async def test_a_name_that_leads_nowhere_is_not_kept(tmp_path: Path) -> None:
         with pytest.raises(BundleProblem):
             await tower.keeping.find("nobody")
         assert tower.events == []
+
+
+@pytest.mark.parametrize("broken", [False, True])
+async def test_a_decision_that_waits_for_a_bundle_is_not_waited_for(broken: bool, bundle: Path, tmp_path: Path) -> None:
+    """Nothing is recorded while the writer gathers what it needs."""
+    if broken:
+        put(bundle, text("one", "tools: x"))
+    async with node(tmp_path / "home", *([bundle] if broken else [])) as tower:
+        tower.deciding.clear()
+        if broken:
+            with pytest.raises(BundleProblem):
+                await tower.keeping.find(str(bundle), within_s=20)
+        else:
+            assert await tower.keeping.find(str(bundle), within_s=20) is not None
+        tower.deciding.set()
+        await tower.told(e.BundlePrepareFailed if broken else e.BundlePrepared)
 
 
 async def test_many_may_wait_for_one_preparation(bundle: Path, tmp_path: Path) -> None:
@@ -238,6 +257,26 @@ async def test_a_reload_that_is_asked_for_asks_git_a_change_of_a_file_does_not(t
         assert found is not None and found.plan.spawn == {"n": 2}
 
 
+async def test_sessions_of_what_was_before_keep_it_and_are_marked_once(bundle: Path, tmp_path: Path) -> None:
+    async with node(tmp_path / "home", bundle) as tower:
+        before, state = tower.keeping.serving("b"), tower.state
+    assert before is not None
+    sessions = [
+        spawned(name, bundle=BundleRef(uri=before.uri, name="b", version="1.0.0", digest=digest))
+        for name, digest in (("new", before.digest), ("old", "0" * 64))
+    ]
+    async with node(tmp_path / "home", bundle, state=evolved(state, *sessions)) as tower:
+        assert (await tower.told(SessionStale)).session_id == "old", "left over from another run"
+        put(bundle, text("two"))
+        stale = await tower.told(SessionStale, 2)
+        after = tower.keeping.serving("b")
+        assert after is not None
+        assert (stale.session_id, stale.from_digest, stale.to_digest) == ("new", before.digest, after.digest)
+        put(bundle, text("three"))
+        await tower.serves("b", "three")
+        assert len(tower.of(SessionStale)) == 2
+
+
 # --- overlay -------------------------------------------------------------------------------------------------------
 
 
@@ -305,7 +344,7 @@ async def test_a_bundle_that_is_gone_at_a_restart_serves_no_more(bundle: Path, t
         assert known.digest is None
 
 
-def evolved(state: Tower, *events: e.BundleEvent) -> Tower:
+def evolved(state: Tower, *events: Event) -> Tower:
     for event in events:
         state = evolve(state, event)
     return state

@@ -269,6 +269,7 @@ def test_a_configured_bundle_is_known_by_its_name_and_as_a_namespace(tmp_path: P
     plan = prepared(tmp_path / "b.yaml", configured=configured).plan
     assert [tool["module"] for tool in plan.tools] == ["base", "more"]
     assert prepared("base", configured=configured, folder=str(tmp_path / "base")).name == "base"
+    assert problem("nobody", configured=configured).details["searched"][0] == "no bundle named nobody is known"
     (tmp_path / "base").rename(tmp_path / "moved")
     assert problem(tmp_path / "b.yaml").details["bundle"] == "base"
 
