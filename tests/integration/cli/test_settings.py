@@ -98,19 +98,32 @@ def test_a_fault_names_flag_variable_or_line(short_tmp: Path, monkeypatch: pytes
     ("text", "line", "said"),
     [
         ("node: a\nlaunch_setle: 1\n", 2, "launch_setle is no setting; did you mean launch_settle?"),
-        ("zzz: 1\n", 1, "zzz is no setting; known are capabilities, container_cli, "),
+        ("zzz: 1\n", 1, "zzz is no setting; known are bundle_prefixes, bundles, "),
         ("node: a\nhttp: 127.0.0.1:1\nnode: b\n", 3, "node stands here again, first on line 1"),
         ("- node\n", 1, "expected lines of `setting: value`"),
         ("node: [a\n", 2, "not YAML: "),
         ("node: 7\n", 1, "node: expected 1 to 32 characters"),
         ("http: 127.0.0.1:70000\n", 1, "http: expected address:port"),
         ("log_format: xml\n", 1, "log_format: expected auto"),
+        ("bundle_prefixes: [a]\n", 1, "bundle_prefixes: expected beginnings of bundle URIs and the folders"),
     ],
 )
 def test_a_fault_of_the_file_names_its_line(short_tmp: Path, text: str, line: int, said: str) -> None:
     file = write(short_tmp, text)
     (found,) = problems()
     assert found.startswith(f"{file}:{line}: {said}")
+
+
+def test_bundles_and_prefixes_as_text_and_as_yaml(short_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(short_tmp, "bundles: [/a, 'git+https://h/o/r@main']\nbundle_prefixes: {'git+https://h/': /mirror}\n")
+    found = load()
+    assert found.bundles == ("/a", "git+https://h/o/r@main")
+    assert found.bundle_prefixes == {"git+https://h/": Path("/mirror")}
+    monkeypatch.setenv("AGENTTOWER_BUNDLES", "/b, /c")
+    monkeypatch.setenv("AGENTTOWER_BUNDLE_PREFIXES", "git+https://h/=/mirror,git+ssh://g@h/=/other")
+    found = load()
+    assert found.bundles == ("/b", "/c")
+    assert found.bundle_prefixes == {"git+https://h/": Path("/mirror"), "git+ssh://g@h/": Path("/other")}
 
 
 @pytest.mark.parametrize("key", ["nats_url", "nats_answers_url", "database_url"])
