@@ -18,7 +18,7 @@ NAMES = st.sampled_from(["a", "b", "c", "d"])
 ENTRIES = st.lists(
     st.fixed_dictionaries({"module": NAMES}, optional={"id": st.sampled_from(["x", "y"]), "config": st.just({"k": 1})}),
     max_size=4,
-    unique_by=lambda entry: entry.get("id") or entry["module"],
+    unique_by=lambda entry: str(entry.get("id") or entry["module"]),
 )
 PLANS = st.fixed_dictionaries({}, optional={"providers": ENTRIES, "tools": ENTRIES, "hooks": ENTRIES})
 CHOICES = st.booleans() | st.lists(NAMES, max_size=2).map(tuple)

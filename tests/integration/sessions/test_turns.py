@@ -54,8 +54,7 @@ async def test_an_error_leaves_names_and_what_waits(talks: Talks) -> None:
 
 
 async def test_a_turn_has_what_was_said_before(talks: Talks) -> None:
-    bundle = agent(context="json") | {"instruction": "Be brief."}
-    bundle["runtime"]["argv"] = ["cat"]
+    bundle = plan("command", argv=["cat"], context="json") | {"instruction": "Be brief."}
     session = talks.spawn("one", bundle)
     talks.instruct(session, "two")
     second = await talks.event(session, "turn_completed", 2)
