@@ -11,6 +11,7 @@ from projections import executions, promises
 from projections.changes import Aggregate, Changes
 from projections.executions import EXECUTIONS, PROJECTION
 from projections.paging import DEFAULT_LIMIT, Order, Page, Query
+from projections.projection import Projection
 from projections.promises import PROMISES
 from projections.rows import Item, checked_state, filtered, snapshot
 from projections.tables import storable
@@ -29,13 +30,20 @@ _PROMISE_ORDER: Final = Order(
 class Listing:
     """A page that was asked for: `work` reads it."""
 
-    def __init__(self, query: Query, statement: sa.Select[Any], item: Callable[[Mapping[Any, Any]], Item]) -> None:
+    def __init__(
+        self,
+        query: Query,
+        statement: sa.Select[Any],
+        item: Callable[[Mapping[Any, Any]], Item],
+        projection: Projection = PROJECTION,
+    ) -> None:
+        self._projection = projection
         self._query = query
         self._statement = query.apply(statement)
         self._item = item
 
     def work(self, connection: sa.Connection) -> Page:
-        position = snapshot(connection, PROJECTION)
+        position = snapshot(connection, self._projection)
         rows = connection.execute(self._statement).mappings().all()
         items = [self._item(row) for row in rows[: self._query.limit]]
         return Page(items, self._query.next_cursor(rows), position)

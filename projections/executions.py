@@ -1,5 +1,6 @@
 """Executions and promises: two tables of one projection, so that no reader sees an execution beside a promise of
-another moment. The promise `exec:{id}` has its row from the events of its execution.
+another moment. The promise `exec:{id}` has its row from the events of its execution, `spawn:{id}` from those of its
+session.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,6 +13,8 @@ from domain.executions import events as e
 from domain.executions.events import ExecutionState
 from domain.executions.state import ENDS, promise_id
 from domain.promises import PromiseState
+from domain.sessions.events import SessionEvent
+from domain.sessions.state import promise_id as spawned
 from projections import promises
 from projections.projection import Key, Projection, Rows
 from projections.promises import PROMISES
@@ -79,6 +82,8 @@ def touched(recorded: Recorded) -> Iterable[Key]:
     subject = recorded.envelope.subject
     if recorded.envelope.kind == "promise":
         return ((PROMISES.name, subject),)
+    if recorded.envelope.kind == "session":
+        return ((PROMISES.name, spawned(subject)),) if isinstance(recorded.event, SessionEvent) else ()
     return ((EXECUTIONS.name, subject), (PROMISES.name, promise_id(subject)))
 
 
@@ -86,6 +91,9 @@ def fold(rows: Rows, recorded: Recorded) -> None:
     event, at = recorded.event, instant(recorded.envelope.time)
     if recorded.envelope.kind == "promise":
         promises.fold(rows, recorded)
+        return
+    if recorded.envelope.kind == "session":
+        promises.fold_session(rows, recorded)
         return
     if isinstance(event, e.ExecutionRequested):
         rows[EXECUTIONS.name, event.execution_id] = _requested(event, at)
@@ -187,9 +195,9 @@ def listed(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 PROJECTION: Final = Projection(
     name="executions",
-    version=1,
+    version=2,
     tables=(EXECUTIONS, PROMISES),
-    kinds=frozenset({"execution", "promise"}),
+    kinds=frozenset({"execution", "promise", "session"}),
     touched=touched,
     fold=fold,
 )

@@ -7,7 +7,10 @@ import msgspec
 
 from domain.envelope import Recorded
 from domain.executions.state import asked_by
+from domain.messages import Event
 from domain.promises import SETTLED_AS, PromiseCreated, PromiseEvent, PromiseState
+from domain.sessions import events as se
+from domain.sessions.state import promise_id
 from projections.projection import Rows
 from projections.tables import instant, number, optional, read_table, required
 
@@ -37,8 +40,9 @@ PROMISES: Final = read_table(
         ("state", "-created_at", "-id"),
     ),
 )
-"""`purpose`: what an execution has it for, `execution` for its end or `input` for its `n`-th question. `data` and
-`value` are JSON; the value of `execution` stands in the row of the execution. `pending_rank`: pending ones first."""
+"""`purpose`: what an execution has it for, `execution` for its end or `input` for its `n`-th question; `session` for
+the first outcome of a session. `data` and `value` are JSON; the value of `execution` stands in the row of the
+execution. `pending_rank`: pending ones first."""
 
 
 def fold(rows: Rows, recorded: Recorded) -> None:
@@ -61,10 +65,43 @@ def fold(rows: Rows, recorded: Recorded) -> None:
         there["value"] = None if value is None else _json(value)
 
 
-def row(promise_id: str, owner: str, at: str, *, of: tuple[str, str] | None) -> dict[str, Any]:
+def fold_session(rows: Rows, recorded: Recorded) -> None:
+    """The promise of a session, from its own events."""
+    event, at = recorded.event, instant(recorded.envelope.time)
+    if isinstance(event, se.SessionSpawned):
+        made = row(promise_id(event.session_id), event.owner, at, of=None)
+        rows[PROMISES.name, made["id"]] = made | {"purpose": "session"}
+        return
+    outcome = _outcome(event)
+    there = rows.get((PROMISES.name, promise_id(recorded.envelope.subject)))
+    if there is None or outcome is None or there["settled_at"] is not None:
+        return
+    state, value = outcome
+    settle(there, state, at)
+    there["value"] = None if value is None else _json(value)
+
+
+def _outcome(event: Event) -> tuple[PromiseState, dict[str, Any] | None] | None:
+    match event:
+        case se.SessionCompleted():
+            told = {"output": event.output, "output_digest": event.output_digest, "turn_count": event.turn_count}
+            return PromiseState.RESOLVED, {"session_id": event.session_id, **told}
+        case se.SessionCancelled():
+            return PromiseState.CANCELLED, None
+        case se.SessionError():
+            told = {"error": event.error, "error_type": event.error_type, "output": event.output}
+            return PromiseState.REJECTED, {"session_id": event.session_id, **told}
+        case se.SessionTimedOut():
+            told = {"error": "its time was over", "error_type": "timed_out", "output": event.output}
+            return PromiseState.REJECTED, {"session_id": event.session_id, **told}
+        case _:
+            return None
+
+
+def row(of_promise: str, owner: str, at: str, *, of: tuple[str, str] | None) -> dict[str, Any]:
     """A pending one. `of`: id of an execution and what it has the promise for."""
     return {
-        "id": promise_id,
+        "id": of_promise,
         "owner": owner,
         "state": str(PromiseState.PENDING),
         "pending_rank": PENDING_RANK,

@@ -21,6 +21,8 @@ from projections import (
     executions,
     layouts,
     scope,
+    session_models,
+    sessions,
 )
 from projections.agents import AGENTS
 from projections.bundle_models import BundleQueries
@@ -71,6 +73,7 @@ MODELS: Final = {
     "bundles": bundles.PROJECTION,
     "executions": executions.PROJECTION,
     "promises": executions.PROJECTION,
+    "sessions": sessions.PROJECTION,
     "events": events.PROJECTION,
     "commands": events.PROJECTION,
 }
@@ -259,14 +262,26 @@ class ReadModels(BundleQueries):
     async def promise(self, promise_id: str, /, *, wait_s: float = 0) -> Item | None:
         """Settled, or as it is after `wait_s` seconds."""
         kind, _, execution_id = promise_id.partition(":")
-        of_execution = kind == "exec" and ":" not in execution_id
+        of = {"exec": "execution", "spawn": "session"}.get(kind) if ":" not in execution_id else None
         read = partial(execution_models.promise, promise_id=promise_id, owner=self._within)
         return await execution_models.settled(
             lambda: self._read(executions.PROJECTION, read),
             self.changes,
-            ("execution", execution_id) if of_execution else ("promise", promise_id),
+            ("promise", promise_id) if of is None else (of, execution_id),
             wait_s,
         )
+
+    # --- sessions --------------------------------------------------------------------------------------------------
+
+    async def sessions(self, **asked: Any) -> Page:
+        """Those that have something to do first, then newest first; output cut."""
+        return await self._read(sessions.PROJECTION, session_models.session_page(**asked).work)
+
+    async def session(self, session_id: str, /, *, wait_s: float = 0, turn: int | None = None) -> Item | None:
+        """When it has nothing to do, or has ended this `turn`, or as it is after `wait_s` seconds."""
+        work = partial(session_models.session, session_id=session_id)
+        read = partial(self._read, sessions.PROJECTION, work)
+        return await session_models.rested(read, self.changes, session_id, wait_s, turn)
 
     # --- events, commands ------------------------------------------------------------------------------------------
 

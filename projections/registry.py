@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from projections import agents, bundles, containers, events, executions, layouts
+from projections import agents, bundles, containers, events, executions, layouts, sessions
 from projections.projection import Projection
 
 PROJECTIONS: Final[tuple[Projection, ...]] = (
@@ -11,6 +11,7 @@ PROJECTIONS: Final[tuple[Projection, ...]] = (
     containers.PROJECTION,
     bundles.PROJECTION,
     executions.PROJECTION,
+    sessions.PROJECTION,
     events.PROJECTION,
 )
 
