@@ -135,6 +135,7 @@ def _services(
         execution=engine.execution,
         session=engine.session,
         blob=engine.executions.blobs.path,
+        transcript=engine.sessions.transcripts.load,
         node=settings.node,
         token=http_token(settings.home),
         metrics=metrics.registry,

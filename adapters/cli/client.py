@@ -272,7 +272,9 @@ def command(
         body = {"noun": noun, "verb": verb, "data": given}
         with Queries(place, running, timeout_s=timeout_s) as http:
             return http.post(
-                "/v1/commands", body if idempotency_key is None else body | {"idempotency_key": idempotency_key}
+                # What a session says is followed, not waited for here.
+                "/v1/commands?wait=0",
+                body if idempotency_key is None else body | {"idempotency_key": idempotency_key},
             )
     return _command_over_nats(place, running, noun, verb, given, idempotency_key, timeout_s)
 

@@ -4,7 +4,17 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from adapters.http import bundles, documents, execution_output, executions, launching, probes, routes, surfaces
+from adapters.http import (
+    bundles,
+    documents,
+    execution_output,
+    executions,
+    launching,
+    probes,
+    routes,
+    sessions,
+    surfaces,
+)
 from adapters.http.admission import ByKernel, ByToken
 from adapters.http.answers import install_error_handlers
 from adapters.http.gate import Admit, Gate
@@ -29,6 +39,7 @@ def create_api() -> FastAPI:
     api.include_router(executions.router)
     api.include_router(execution_output.router)
     api.include_router(surfaces.router)
+    api.include_router(sessions.router)
     api.include_router(launching.router)
     api.include_router(probes.router)
 

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-from adapters.http import bundle_rows, container_rows, execution_rows, rows
+from adapters.http import bundle_rows, container_rows, execution_rows, rows, session_rows
 from adapters.http.command_body import CommandBody
 from adapters.rpc.methods import METHODS, Command, Method
 from domain import catalogue
@@ -110,6 +110,15 @@ VALUE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     **{status: _error(status) for status in (401, 403, 404, 422, 500, 504)},
 }
 
+TRANSCRIPT_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "What was said, as JSON or as text.",
+        "model": session_rows.Transcript,
+        "content": {"text/plain": {"schema": {"type": "string"}, "example": "> Look.\nIt has no tests.\n"}},
+    },
+    **{status: _error(status) for status in (401, 403, 404, 422, 500, 503, 504)},
+}
+
 READY_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "Everything holds.", "model": rows.Readiness},
     503: {"description": "Something does not hold: `checks` say what.", "model": rows.Readiness},
@@ -194,6 +203,17 @@ COMMAND_BODY: Final[dict[str, Any]] = {
 }
 
 
+def command_body_of(name: str) -> dict[str, Any]:
+    """Of a route of its own: the data of that command."""
+    entry = catalogue.request_type(name)
+    assert entry is not None
+    content = {"schema": {"$ref": _REF.format(name=entry.request.__name__)}, "example": EXAMPLES[name]}
+    return {
+        "requestBody": {"required": name == "session.spawn", "content": {_JSON: content}},
+        "security": [{"token": []}],
+    }
+
+
 RPC_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "As asked.", "model": rows.RpcAnswer},
     **{
@@ -245,7 +265,8 @@ RPC_BODY: Final[dict[str, Any]] = {
 
 def _mend(schemas: dict[str, Any]) -> None:
     """FastAPI drops null values, those of examples too, and turns whole bounds into floats."""
-    for model in (vars(rows) | vars(container_rows) | vars(execution_rows) | vars(bundle_rows)).values():
+    every = vars(rows) | vars(container_rows) | vars(execution_rows) | vars(bundle_rows) | vars(session_rows)
+    for model in every.values():
         if isinstance(model, type) and issubclass(model, BaseModel) and model.__name__ in schemas:
             extra = model.model_config.get("json_schema_extra")
             if isinstance(extra, dict):

@@ -148,7 +148,8 @@ class Execution(ExecutionListed):
 
 
 class Promise(Row):
-    """`purpose`: what an execution has it for: `execution` for its end, `input` for its `n`-th question."""
+    """`purpose`: what an execution has it for: `execution` for its end, `input` for its `n`-th question; `session` for
+    the first outcome of a session."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [PROMISE]})
 
@@ -159,7 +160,7 @@ class Promise(Row):
     data: Any
     value: Any = Field(description="That of an execution, or its error, only in the answer for a single promise.")
     execution_id: str | None
-    purpose: Literal["execution", "input"] | None
+    purpose: Literal["execution", "input", "session"] | None
     n: int | None
     created_at: datetime
     settled_at: datetime | None

@@ -1,8 +1,6 @@
 """The queries about executions, the operator's alone, and promises, of which a peer sees its own."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
@@ -13,7 +11,8 @@ from adapters.http.benches import bench_allowed, for_benches
 from adapters.http.documents import responses
 from adapters.http.gate import PEER
 from adapters.http.parameters import ExecutionsQuery, PromisesQuery, WaitingQuery, no_doubles
-from adapters.http.routes import Id, models_as_of, streams_of
+from adapters.http.routes import Id, models_as_of
+from adapters.http.waiting import settled
 from domain.errors import Rejection, unseen
 
 router = APIRouter(prefix="/v1", tags=["executions"], dependencies=[no_doubles, bench_allowed])
@@ -30,7 +29,7 @@ async def list_executions(request: Request, query: Annotated[ExecutionsQuery, Qu
 async def show_execution(request: Request, execution_id: Id, query: Annotated[WaitingQuery, Query()]) -> Response:
     """One execution; with `wait` at its end, or as it is when the time is over."""
     models = await models_as_of(request, query, "executions")
-    found = await _settled(request, query.wait, lambda wait_s: models.execution(execution_id, wait_s=wait_s))
+    found = await settled(request, query.wait, lambda wait_s: models.execution(execution_id, wait_s=wait_s))
     if found is None:
         raise Rejection("execution_not_found", f"no execution {execution_id}", execution_id=execution_id)
     return json_response(found)
@@ -49,23 +48,8 @@ async def list_promises(request: Request, query: Annotated[PromisesQuery, Query(
 async def show_promise(request: Request, promise_id: Id, query: Annotated[WaitingQuery, Query()]) -> Response:
     """One promise; with `wait` when it is settled, or as it is when the time is over."""
     models = await models_as_of(request, query, "promises")
-    found = await _settled(request, query.wait, lambda wait_s: models.promise(promise_id, wait_s=wait_s))
+    found = await settled(request, query.wait, lambda wait_s: models.promise(promise_id, wait_s=wait_s))
     if found is None:
         missing = Rejection("promise_not_found", f"no promise {promise_id}", promise_id=promise_id)
         raise unseen(request.scope[PEER], missing)
     return json_response(found)
-
-
-async def _settled(request: Request, wait_s: float, read: Callable[[float], Awaitable[Any]]) -> Any:
-    """What `read` waits for, for `wait_s` seconds; as it is when the server stops."""
-    if not wait_s:
-        return await read(0)
-    reading = asyncio.ensure_future(read(wait_s))
-    stopping = asyncio.ensure_future(streams_of(request).stopped())
-    try:
-        await asyncio.wait((reading, stopping), return_when=asyncio.FIRST_COMPLETED)
-        return await (reading if reading.done() else read(0))
-    finally:
-        for task in (reading, stopping):
-            task.cancel()
-        await asyncio.gather(reading, stopping, return_exceptions=True)

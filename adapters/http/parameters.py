@@ -10,6 +10,7 @@ from domain import catalogue
 from domain.executions.events import ExecutionState
 from domain.layouts.state import PaneState
 from domain.promises import PromiseState
+from domain.sessions.events import SessionState
 
 MAX_LIMIT = 200
 MAX_WAIT_S = 300
@@ -173,10 +174,41 @@ class PromisesQuery(Paged):
     state: PromiseState | None = Field(None, description="Only promises in this state.")
 
 
+class SessionsQuery(Paged):
+    parent_session_id: str | None = Field(None, description="Only sessions below this one.")
+    bundle_name: str | None = Field(None, description="Only sessions from this bundle.", examples=["reviewer"])
+    state: SessionState | None = Field(None, description="Only sessions in this state.")
+
+
+class TranscriptQuery(Reading):
+    format: Literal["json", "text"] = Field("json", description="`text`: as a person reads it.")
+
+
+class CommandQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    wait: Annotated[float, Field(ge=0, le=MAX_WAIT_S)] | None = Field(
+        None,
+        description="Seconds to wait for what a spawned session says, at most; without it 300, none in the background.",
+    )
+
+
+class TurnWaitQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    wait: Annotated[float, Field(ge=0, le=MAX_WAIT_S)] = Field(
+        0, description="Seconds to wait for what comes of it, at most."
+    )
+
+
 class WaitingQuery(Reading):
     wait: Annotated[float, Field(ge=0, le=MAX_WAIT_S)] = Field(
         0, description="Seconds to wait for the end, at most; then the answer is as it is."
     )
+
+
+class SessionQuery(WaitingQuery):
+    turn: int | None = Field(None, ge=1, description="With `wait`: until this turn has ended.")
 
 
 class EventFilter(BaseModel):

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
@@ -25,6 +26,7 @@ from adapters.http.log_stream import LogStream
 from adapters.http.parameters import (
     MAX_POSITION,
     AgentsQuery,
+    CommandQuery,
     ContainersQuery,
     EventsQuery,
     LayoutQuery,
@@ -40,6 +42,7 @@ from adapters.http.parameters import (
 )
 from adapters.http.services import HttpServices
 from adapters.http.stream import EventStream, Own, Streams
+from adapters.http.waiting import spawn_wait_s, with_outcome
 from adapters.rpc import methods
 from adapters.rpc.calling import Calls
 from domain.errors import Rejection, http_status, unseen
@@ -262,28 +265,58 @@ async def list_projections(request: Request, query: Annotated[Reading, Query()])
 
 @v1.post("/commands", tags=["commands"], responses=OUTCOME_RESPONSES, openapi_extra=COMMAND_BODY)
 @for_benches
-async def post_command(request: Request, query: Annotated[NoParameters, Query()]) -> Response:
+async def post_command(request: Request, query: Annotated[CommandQuery, Query()]) -> Response:
     """Ask for something and wait for the outcome. The same `id` asked again answers the recorded outcome; a repeat
-    with the same `idempotency_key` answers the present state of what the first one made."""
+    with the same `idempotency_key` answers the present state of what the first one made. The answer to a foreground
+    `session.spawn` waits for what the session says, see `wait`."""
+    body = command_body.decode(await request.body())
+    outcome = await ask(
+        request,
+        body.noun,
+        body.verb,
+        body.data,
+        command_id=body.id,
+        idempotency_key=body.idempotency_key,
+        correlation_id=body.correlationid,
+        traceparent=body.traceparent,
+    )
+    if (body.noun, body.verb) == ("session", "spawn") and outcome["status"] == "accepted":
+        outcome = await with_outcome(
+            request, "spawn", outcome, spawn_wait_s(query.wait, msgspec.json.decode(body.data))
+        )
+    return json_response(outcome, status_of(outcome))
+
+
+async def ask(
+    request: Request,
+    noun: str,
+    verb: str,
+    data: Any,
+    *,
+    command_id: str | None = None,
+    idempotency_key: str | None = None,
+    correlation_id: str | None = None,
+    traceparent: str | None = None,
+) -> Mapping[str, Any]:
+    """The outcome of a command of whoever asks."""
     services = services_of(request)
     if not request.app.state.takes_commands:
         raise Rejection("temporarily_unavailable", "the tower is stopping", part="writer")
-    body = command_body.decode(await request.body())
-    command_id = services.ids.uuid7() if body.id is None else body.id
-    traceparent = body.traceparent or request.headers.get("traceparent")
-    with telemetry.span(f"POST {body.noun}.{body.verb}", traceparent, command_id=command_id) as carried:
+    command_id = services.ids.uuid7() if command_id is None else command_id
+    given = traceparent or request.headers.get("traceparent")
+    with telemetry.span(f"POST {noun}.{verb}", given, command_id=command_id) as carried:
         try:
             async with asyncio.timeout(services.outcome_timeout_s):
-                outcome = await services.ask(
-                    noun=body.noun,
-                    verb=body.verb,
-                    data=body.data,
-                    idempotency_key=body.idempotency_key,
+                return await services.ask(
+                    noun=noun,
+                    verb=verb,
+                    data=data,
+                    idempotency_key=idempotency_key,
                     command_id=command_id,
                     origin=request.scope[PEER],
-                    correlation_id=body.correlationid,
+                    correlation_id=correlation_id,
                     # A malformed header is ignored, as W3C says; a malformed field is the writer's to refuse.
-                    traceparent=carried or body.traceparent,
+                    traceparent=carried or traceparent,
                 )
         except TimeoutError:
             raise Rejection(
@@ -292,7 +325,6 @@ async def post_command(request: Request, query: Annotated[NoParameters, Query()]
                 command_id=command_id,
                 timeout_s=services.outcome_timeout_s,
             ) from None
-    return json_response(outcome, status_of(outcome))
 
 
 def status_of(outcome: Mapping[str, Any]) -> int:

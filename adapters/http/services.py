@@ -12,6 +12,7 @@ from domain.errors import Rejection
 from domain.executions.events import ExecutionState
 from domain.executions.state import ENDS
 from domain.messages import Event
+from domain.sessions.messages import Message
 from domain.sessions.state import Sessions
 from handlers.bundle_ports import PreparedBundle
 from handlers.ports import Ids
@@ -87,6 +88,20 @@ class ReadModels(Protocol):
 
     async def promise(self, promise_id: str, /, *, wait_s: float) -> Row | None:
         """Settled, or as it is after `wait_s` seconds."""
+        ...
+
+    async def sessions(
+        self,
+        *,
+        parent_session_id: str | None,
+        bundle_name: str | None,
+        state: str | None,
+        limit: int,
+        cursor: str | None,
+    ) -> Page: ...
+
+    async def session(self, session_id: str, /, *, wait_s: float, turn: int | None) -> Row | None:
+        """At rest, or when it has ended this `turn`, or as it is after `wait_s` seconds."""
         ...
 
     async def events(
@@ -267,6 +282,10 @@ class Outputs(Protocol):
         ...
 
 
+class Transcript(Protocol):
+    async def __call__(self, session_id: str, digest: str, /) -> Sequence[Message]: ...
+
+
 class Ready(Protocol):
     async def __call__(self) -> Mapping[str, Check]: ...
 
@@ -277,7 +296,7 @@ class HttpServices:
     every request needs the token. `allowed_hosts`: further names that a Host header may carry. `containers`: the ids of
     the registered containers. `container_of`: the container that an event is about, by the tower's state.
     `bundle`: what serves of one. `execution`, `session`: how one stands, from memory. `blob`: the path of the file of
-    a digest, if it is there."""
+    a digest, if it is there. `transcript`: of a session, by its digest; raises `OSError`."""
 
     read_models: ReadModels
     ask: Ask
@@ -292,6 +311,7 @@ class HttpServices:
     execution: Callable[[str], ExecutionStanding | None]
     session: Callable[[str], SessionStanding | None]
     blob: Callable[[str], str]
+    transcript: Transcript
     node: str
     token: str
     metrics: CollectorRegistry

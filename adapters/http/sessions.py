@@ -11,18 +11,16 @@ from adapters.http import session_rows as rows
 from adapters.http.answers import json_response, page_response, validation_failed
 from adapters.http.benches import bench_allowed
 from adapters.http.documents import OUTCOME_RESPONSES, TRANSCRIPT_RESPONSES, command_body_of, responses
-from adapters.http.executions import settled
-from adapters.http.gate import PEER
 from adapters.http.parameters import (
-    Reading,
+    CommandQuery,
     SessionQuery,
     SessionsQuery,
-    SpawnQuery,
-    TurnQuery,
+    TranscriptQuery,
+    TurnWaitQuery,
     no_doubles,
 )
 from adapters.http.routes import Id, ask, models_as_of, services_of, status_of
-from adapters.http.waiting import SPAWN_WAIT_S, with_outcome
+from adapters.http.waiting import settled, spawn_wait_s, with_outcome
 from domain.errors import Rejection
 from handlers import wire
 
@@ -52,9 +50,7 @@ async def show_session(request: Request, session_id: Id, query: Annotated[Sessio
 
 
 @router.get("/sessions/{session_id}/transcript", responses=TRANSCRIPT_RESPONSES)
-async def show_transcript(
-    request: Request, session_id: Id, query: Annotated[TurnQuery, Query()]
-) -> Response:
+async def show_transcript(request: Request, session_id: Id, query: Annotated[TranscriptQuery, Query()]) -> Response:
     """What was said in the turns that have ended, oldest first."""
     models = await models_as_of(request, query, "sessions")
     found = await models.session(session_id, wait_s=0, turn=None)
@@ -64,7 +60,9 @@ async def show_transcript(
     try:
         messages = () if digest is None else await services_of(request).transcript(session_id, digest)
     except OSError as error:
-        raise Rejection("temporarily_unavailable", f"the transcript cannot be read: {error}", part="transcript") from error
+        raise Rejection(
+            "temporarily_unavailable", f"the transcript cannot be read: {error}", part="transcript"
+        ) from error
     if query.format == "text":
         text = "\n".join(_READABLE.get(each.role, "") + each.content for each in messages)
         return Response(text + "\n" if text else "", media_type="text/plain; charset=utf-8")
@@ -73,46 +71,45 @@ async def show_transcript(
 
 
 @router.post("/sessions", responses=OUTCOME_RESPONSES, openapi_extra=command_body_of("session.spawn"))
-async def spawn_session(request: Request, query: Annotated[SpawnQuery, Query()]) -> Response:
+async def spawn_session(request: Request, query: Annotated[CommandQuery, Query()]) -> Response:
     """Spawn a session; the body is the data of `session.spawn`. In the foreground the answer waits for its first
     outcome and holds `output` and `turn_count` too; after `wait` seconds it is as it is then."""
     data = await _body(request)
-    wait_s = query.wait if query.wait is not None else 0 if data.get("background") else SPAWN_WAIT_S
-    return await _asked(request, "spawn", data, wait_s)
+    return await _asked(request, "spawn", data, spawn_wait_s(query.wait, data))
 
 
 @router.post(
     "/sessions/{session_id}/instruct", responses=OUTCOME_RESPONSES, openapi_extra=command_body_of("session.instruct")
 )
-async def instruct_session(request: Request, session_id: Id, query: Annotated[SpawnQuery, Query()]) -> Response:
+async def instruct_session(request: Request, session_id: Id, query: Annotated[TurnWaitQuery, Query()]) -> Response:
     """Give it a further instruction; with `wait` the answer holds the `output` of that turn."""
-    return await _asked(request, "instruct", await _body(request, session_id), query.wait or 0)
+    return await _asked(request, "instruct", await _body(request, session_id), query.wait)
 
 
 @router.post(
     "/sessions/{session_id}/resume", responses=OUTCOME_RESPONSES, openapi_extra=command_body_of("session.resume")
 )
-async def resume_session(request: Request, session_id: Id, query: Annotated[SpawnQuery, Query()]) -> Response:
+async def resume_session(request: Request, session_id: Id, query: Annotated[TurnWaitQuery, Query()]) -> Response:
     """Let it go on after an error or a time-out; with `wait` the answer holds the `output` of the turn."""
-    return await _asked(request, "resume", await _body(request, session_id), query.wait or 0)
+    return await _asked(request, "resume", await _body(request, session_id), query.wait)
 
 
 @router.post(
     "/sessions/{session_id}/cancel", responses=OUTCOME_RESPONSES, openapi_extra=command_body_of("session.cancel")
 )
-async def cancel_session(request: Request, session_id: Id, query: Annotated[SpawnQuery, Query()]) -> Response:
+async def cancel_session(request: Request, session_id: Id, query: Annotated[TurnWaitQuery, Query()]) -> Response:
     """End it on purpose, with the foreground sessions below it; with `wait` the answer comes when it has ended."""
-    return await _asked(request, "cancel", await _body(request, session_id), query.wait or 0)
+    return await _asked(request, "cancel", await _body(request, session_id), query.wait)
 
 
 @router.post("/sessions/{session_id}/end", responses=OUTCOME_RESPONSES, openapi_extra=command_body_of("session.end"))
-async def end_session(request: Request, session_id: Id, query: Annotated[SpawnQuery, Query()]) -> Response:
+async def end_session(request: Request, session_id: Id, query: Annotated[TurnWaitQuery, Query()]) -> Response:
     """Let it take no further instruction; with `wait` the answer comes when what waits is done."""
-    return await _asked(request, "end", await _body(request, session_id), query.wait or 0)
+    return await _asked(request, "end", await _body(request, session_id), query.wait)
 
 
 async def _asked(request: Request, verb: str, data: Mapping[str, Any], wait_s: float) -> Response:
-    outcome = await ask(request, "session", verb, data, origin=request.scope[PEER])
+    outcome = await ask(request, "session", verb, data)
     if outcome["status"] == "accepted":
         outcome = await with_outcome(request, verb, outcome, wait_s)
     return json_response(outcome, status_of(outcome))
@@ -127,6 +124,7 @@ async def _body(request: Request, session_id: str | None = None) -> dict[str, An
         data = msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
         raise wire.invalid(error) from error
+    # Looked at whole: how many keys there are is not known here.
     wire.refuse_repeated(body, None, -1)
     if session_id is None:
         return data

@@ -1,18 +1,42 @@
-"""Waiting for what a session says: the answer to its command holds the outcome as well."""
+"""Waiting for an end: of an execution, of a promise, of what a session was given to do."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from fastapi import Request
 
-from adapters.http.executions import settled
 from adapters.http.services import ReadModels
+from adapters.http.stream import Streams
 from domain.sessions.state import promise_id
 
 SPAWN_WAIT_S: Final = 300.0
 """How long the answer to a foreground spawn waits for its outcome, unless the caller says otherwise."""
 
 _TOLD: Final = ("state", "output", "output_digest", "turn_count", "error", "error_type", "exit_code")
+
+
+async def settled(request: Request, wait_s: float, read: Callable[[float], Awaitable[Any]]) -> Any:
+    """What `read` waits for, for `wait_s` seconds; as it is when the server stops."""
+    if not wait_s:
+        return await read(0)
+    streams: Streams = request.app.state.streams
+    reading = asyncio.ensure_future(read(wait_s))
+    stopping = asyncio.ensure_future(streams.stopped())
+    try:
+        await asyncio.wait((reading, stopping), return_when=asyncio.FIRST_COMPLETED)
+        return await (reading if reading.done() else read(0))
+    finally:
+        for task in (reading, stopping):
+            task.cancel()
+        await asyncio.gather(reading, stopping, return_exceptions=True)
+
+
+def spawn_wait_s(asked_s: float | None, data: Any) -> float:
+    """How long to wait for the outcome of a spawn with this data."""
+    if asked_s is not None:
+        return asked_s
+    return 0 if isinstance(data, dict) and data.get("background") else SPAWN_WAIT_S
 
 
 async def with_outcome(request: Request, verb: str, outcome: Mapping[str, Any], wait_s: float) -> dict[str, Any]:

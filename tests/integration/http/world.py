@@ -24,6 +24,7 @@ from adapters.files.launch_rows import LaunchRows
 from adapters.files.launching import LaunchFiles
 from adapters.files.snapshots import FileSnapshots
 from adapters.files.texts import FileTexts
+from adapters.files.transcripts import FileTranscripts
 from adapters.files.vault import FileVault
 from adapters.http.app import create_app
 from adapters.http.readiness import Readiness
@@ -179,6 +180,7 @@ async def running_world() -> AsyncIterator[World]:
             session=lambda session_id: session_standing(
                 session_id, writer.ledger.tower.sessions, writer.ledger.position
             ),
+            transcript=FileTranscripts(home / "transcripts").load,
             blob=FileBlobs(home / "blobs").path,
             node=NODE,
             token=TOKEN,

@@ -40,7 +40,14 @@ class Talks:
         data = {"instruction": instruction, **options}
         if "agent" not in options:
             data["bundle"] = bundle or plan()
-        return self.desk.accepted("session", "spawn", data)["session_id"]
+        outcome = self.command("spawn", data)
+        assert outcome["status"] == "accepted", outcome
+        return outcome["result"]["session_id"]
+
+    def command(self, verb: str, data: dict[str, Any]) -> dict[str, Any]:
+        """The outcome, at once."""
+        body = {"noun": "session", "verb": verb, "data": data}
+        return self.desk.http.post("/commands", params={"wait": 0}, json=body).json()
 
     def instruct(self, session_id: str, instruction: str) -> int:
         """The number of the turn."""

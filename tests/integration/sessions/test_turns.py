@@ -84,9 +84,7 @@ async def test_a_child_gets_context_and_modules_as_asked(talks: Talks) -> None:
     assert '"Criticise."' in (await talks.rest(itself))["output"]
     spawned = talks.events(itself, "spawned")[0]
     assert (spawned["depth"], spawned["self_depth"], spawned["parent_session_id"]) == (3, 1, below)
-    refused = talks.desk.command(
-        "session", "spawn", {"agent": "nobody", "instruction": "x", "parent_session_id": child}
-    )
+    refused = talks.command("spawn", {"agent": "nobody", "instruction": "x", "parent_session_id": child})
     assert (refused["error"]["code"], refused["error"]["details"]["field"]) == ("validation_failed", "agent")
 
 
@@ -100,9 +98,9 @@ async def test_a_program_that_fails_is_an_error_with_its_output(talks: Talks) ->
 
 
 async def test_a_plan_that_is_wrong_is_refused(talks: Talks) -> None:
-    refused = talks.desk.command("session", "spawn", {"bundle": {"tools": {"a": 1}}, "instruction": "x"})
+    refused = talks.command("spawn", {"bundle": {"tools": {"a": 1}}, "instruction": "x"})
     assert refused["error"]["code"] == "bundle_invalid"
-    missing = talks.desk.command("session", "spawn", {"bundle": "no-such-bundle", "instruction": "x"})
+    missing = talks.command("spawn", {"bundle": "no-such-bundle", "instruction": "x"})
     assert missing["error"]["code"] == "bundle_not_found"
 
 
@@ -154,5 +152,5 @@ async def test_cancelling_ends_the_foreground_below_and_not_the_background(talks
         await talks.event(each, "ended")
     await eventually(lambda: not Path(f"/proc/{pid}").exists(), "the end of what it left running")
     assert (await talks.rest(beside))["output"] == "done\n"
-    refused = talks.desk.command("session", "instruct", {"session_id": child, "instruction": "x"})
+    refused = talks.command("instruct", {"session_id": child, "instruction": "x"})
     assert refused["error"]["code"] == "session_ended"
