@@ -58,6 +58,11 @@ def executions(context: typer.Context, incomplete: str) -> Offer:
     return _ids(rows, incomplete, lambda row: f"{first_line(row.get('code'))} ({row['state']})")
 
 
+def sessions(context: typer.Context, incomplete: str) -> Offer:
+    rows = _rows(context, "/v1/sessions")
+    return _ids(rows, incomplete, lambda row: f"{row['session_name']} ({row['state']})")
+
+
 def promises(context: typer.Context, incomplete: str) -> Offer:
     """Those that somebody can settle."""
     rows = _rows(context, "/v1/promises", state="pending")

@@ -1,5 +1,5 @@
-"""Naming a layout, a pane, a container, an execution or a promise on the command line: an id, the beginning or the end
-of one, or a name.
+"""Naming a layout, a pane, a container, an execution, a session or a promise on the command line: an id, the beginning
+or the end of one, or a name.
 
 A layout also goes by its tmux session, a pane by its label or `session/label`, a container by its name or the beginning
 of either. What stands for several things is refused with the list of them, whatever the command.
@@ -17,7 +17,7 @@ HOST: Final = "host"
 """This machine, which needs no look-up."""
 
 RECENT: Final = 2_000
-"""Executions and promises that are looked through for the beginning or the end of an id."""
+"""Executions, sessions and promises that are looked through for the beginning or the end of an id."""
 
 SHOWN: Final = 8
 """Candidates named in the message about an ambiguous reference."""
@@ -72,6 +72,13 @@ def promise_id(queries: Queries, reference: str) -> str:
     """The one promise that `reference` names, of the `RECENT` last ones unless it is a whole id."""
     return _recent(
         queries, "promise", reference, lambda row: f"{row['id']} {row['state']}", "`agenttower promise list`"
+    )
+
+
+def session_id(queries: Queries, reference: str) -> str:
+    """The one session that `reference` names, of the `RECENT` last ones unless it is a whole id."""
+    return _recent(
+        queries, "session", reference, lambda row: f"{row['id']} {row['state']}", "`agenttower session list`"
     )
 
 

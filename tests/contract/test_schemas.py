@@ -260,8 +260,11 @@ def test_routes_of_the_design_are_there(openapi: dict[str, Any]) -> None:
     listed |= {"executions", "executions/{execution_id}", "promises", "promises/{promise_id}"}
     listed |= {"templates", "templates/{name}", "profiles", "profiles/{name}", "panes/{pane_id}/log"}
     listed |= {"executions/{execution_id}/output", "executions/{execution_id}/value", "sessions/{session_id}/stream"}
+    listed |= {"sessions", "sessions/{session_id}", "sessions/{session_id}/transcript"}
     assert {f"/v1/{path}" for path in listed} | {"/healthz", "/readyz", "/metrics"} == got
-    assert [path for path, method, _ in operations(openapi) if method == "post"] == ["/v1/commands", "/v1/rpc/{method}"]
+    posted = {path for path, method, _ in operations(openapi) if method == "post"}
+    of_sessions = {f"/v1/sessions/{{session_id}}/{verb}" for verb in ("instruct", "resume", "cancel", "end")}
+    assert posted == {"/v1/commands", "/v1/rpc/{method}", "/v1/sessions"} | of_sessions
 
 
 def test_schemas_and_examples_of_the_openapi_document_are_valid(openapi: dict[str, Any]) -> None:
