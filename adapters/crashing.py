@@ -65,7 +65,7 @@ class _Armed:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._part, name)
-        if name == "of":
+        if name in ("of", "make"):
             return self._of(found)
         if inspect.iscoroutinefunction(found):
             return self._named(found, self._crash.around)
@@ -83,7 +83,7 @@ class _Armed:
         return call
 
     def _of(self, of: Callable[[str], object]) -> Callable[[str], object]:
-        """`Terminals.of`: the same armed terminal each time."""
+        """`Terminals.of`: the same armed terminal each time. `Runtimes.make`: a new one."""
 
         def call(container_id: str) -> object:
             terminal = of(container_id)

@@ -182,7 +182,8 @@ def of_parent(agent: str, parent: Session, above: StoredPlan) -> Source:
 
 
 def plain(plan: Plan) -> dict[str, Any]:
-    return msgspec.to_builtins(plan)
+    """As JSON gives it back."""
+    return msgspec.json.decode(msgspec.json.encode(plan))
 
 
 def instructions(text: str) -> tuple[Message, ...]:

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any
 
-import msgspec
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
@@ -42,7 +42,7 @@ from adapters.http.parameters import (
 )
 from adapters.http.services import HttpServices
 from adapters.http.stream import EventStream, Own, Streams
-from adapters.http.waiting import spawn_wait_s, with_outcome
+from adapters.http.waiting import prepared, spawn_wait_s, with_outcome
 from adapters.rpc import methods
 from adapters.rpc.calling import Calls
 from domain.errors import Rejection, http_status, unseen
@@ -270,7 +270,8 @@ async def post_command(request: Request, query: Annotated[CommandQuery, Query()]
     with the same `idempotency_key` answers the present state of what the first one made. The answer to a foreground
     `session.spawn` waits for what the session says, see `wait`."""
     body = command_body.decode(await request.body())
-    outcome = await ask(
+    asking = partial(
+        ask,
         request,
         body.noun,
         body.verb,
@@ -280,10 +281,13 @@ async def post_command(request: Request, query: Annotated[CommandQuery, Query()]
         correlation_id=body.correlationid,
         traceparent=body.traceparent,
     )
-    if (body.noun, body.verb) == ("session", "spawn") and outcome["status"] == "accepted":
-        outcome = await with_outcome(
-            request, "spawn", outcome, spawn_wait_s(query.wait, msgspec.json.decode(body.data))
-        )
+    if (body.noun, body.verb) != ("session", "spawn"):
+        outcome = await asking()
+    else:
+        wait_s = spawn_wait_s(query.wait, body.data)
+        outcome = await prepared(request, wait_s, asking)
+        if outcome["status"] == "accepted":
+            outcome = await with_outcome(request, "spawn", outcome, wait_s)
     return json_response(outcome, status_of(outcome))
 
 

@@ -1,6 +1,7 @@
 """Sessions over HTTP, the operator's alone: spawn, instruct, cancel, resume, end, look, read the transcript."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -20,7 +21,7 @@ from adapters.http.parameters import (
     no_doubles,
 )
 from adapters.http.routes import Id, ask, models_as_of, services_of, status_of
-from adapters.http.waiting import settled, spawn_wait_s, with_outcome
+from adapters.http.waiting import prepared, settled, spawn_wait_s, with_outcome
 from domain.errors import Rejection
 from handlers import wire
 
@@ -109,7 +110,8 @@ async def end_session(request: Request, session_id: Id, query: Annotated[TurnWai
 
 
 async def _asked(request: Request, verb: str, data: Mapping[str, Any], wait_s: float) -> Response:
-    outcome = await ask(request, "session", verb, data)
+    asking = partial(ask, request, "session", verb, data)
+    outcome = await (prepared(request, wait_s, asking) if verb == "spawn" else asking())
     if outcome["status"] == "accepted":
         outcome = await with_outcome(request, verb, outcome, wait_s)
     return json_response(outcome, status_of(outcome))

@@ -1,9 +1,11 @@
 """Waiting for an end: of an execution, of a promise, of what a session was given to do."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
+import msgspec
 from fastapi import Request
 
 from adapters.http.services import ReadModels
@@ -12,6 +14,11 @@ from domain.sessions.state import promise_id
 
 SPAWN_WAIT_S: Final = 300.0
 """How long the answer to a foreground spawn waits for its outcome, unless the caller says otherwise."""
+
+AGAIN_S: Final = 0.2
+"""Between two looks whether a bundle is prepared."""
+
+Outcome = Mapping[str, Any]
 
 _TOLD: Final = ("state", "output", "output_digest", "turn_count", "error", "error_type", "exit_code")
 
@@ -32,11 +39,27 @@ async def settled(request: Request, wait_s: float, read: Callable[[float], Await
         await asyncio.gather(reading, stopping, return_exceptions=True)
 
 
-def spawn_wait_s(asked_s: float | None, data: Any) -> float:
+def spawn_wait_s(asked_s: float | None, data: msgspec.Raw | Mapping[str, Any]) -> float:
     """How long to wait for the outcome of a spawn with this data."""
     if asked_s is not None:
         return asked_s
-    return 0 if isinstance(data, dict) and data.get("background") else SPAWN_WAIT_S
+    fields = msgspec.json.decode(data) if isinstance(data, msgspec.Raw) else data
+    return 0 if isinstance(fields, Mapping) and fields.get("background") else SPAWN_WAIT_S
+
+
+async def prepared(request: Request, wait_s: float, asking: Callable[[], Awaitable[Outcome]]) -> Outcome:
+    """The outcome of a spawn, asked again while its bundle is being prepared, for `wait_s` seconds."""
+    streams: Streams = request.app.state.streams
+    outcome = await asking()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(wait_s):
+            while outcome["status"] == "rejected" and outcome["error"]["code"] == "tower_busy" and wait_s:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(AGAIN_S):
+                        await streams.stopped()
+                        return outcome
+                outcome = await asking()
+    return outcome
 
 
 async def with_outcome(request: Request, verb: str, outcome: Mapping[str, Any], wait_s: float) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from handlers.effects import turns
 from handlers.effects.ends import NO_OUTPUT, encodable
 from handlers.effects.follow_ups import FollowUps
 from handlers.execution_ports import Blobs, OutputLog, between_executions
-from handlers.plans import Plans
+from handlers.plans import Plans, StoredPlan
 from handlers.ports import Clock
 from handlers.session_ports import (
     RUNTIME_LOST,
@@ -215,11 +215,9 @@ class Sessions:
         """Have a runtime; the end of the turn, if there cannot be one."""
         if desk.runtime is not None:
             return None
-        runtime: Runtime | None = None
         try:
             opening = await turns.opening_of(session, self._plans, self._blobs, self._storage)
-            runtime = self._runtimes.make(session.runtime)
-            await runtime.start(turns.spec_of(session, opening.plan))
+            desk.runtime = await self._started(session, opening.plan)
         except RuntimeFailed as error:
             result = turns.failed(error.type, str(error))
         except OSError as error:
@@ -228,23 +226,28 @@ class Sessions:
             _log.exception("a runtime could not be started", session_id=desk.session_id, runtime=session.runtime)
             result = turns.failed("internal", f"{type(error).__name__}: the tower's log says why")
         else:
-            desk.runtime, desk.before, desk.said = runtime, opening.before, opening.said
+            desk.before, desk.said = opening.before, opening.said
             return None
-        if runtime is not None:
-            await self._close(desk.session_id, runtime)
         return result
+
+    async def _started(self, session: Session, plan: StoredPlan) -> Runtime:
+        runtime = self._runtimes.make(session.runtime)
+        try:
+            await runtime.start(turns.spec_of(session, plan))
+        except BaseException:
+            await self._close(session.session_id, runtime)
+            raise
+        return runtime
 
     async def _take_turn(self, desk: Desk, first: Instruction, problem: TurnResult | None) -> sc.SessionRecordTurnEnded:
         """Its output is in the stream, and its transcript on the disk, before its end is in the log."""
         began = self._clock.monotonic()
-        text, result, written = "", problem, NO_OUTPUT
-        source = between_executions(desk.session_id)
-        if result is None:
+        text, result, written = first.text or "", problem, NO_OUTPUT
+        if result is None and desk.runtime is not None:
             text = await turns.text_of(first, self._blobs)
-            result = await self._execute(desk, first.turn, text)
-            written = await self._output.finish(source, first.turn)
-        else:
-            text = first.text or ""
+            result = await self._execute(desk, desk.runtime, first.turn, text)
+            written = await self._output.finish(between_executions(desk.session_id), first.turn)
+        assert result is not None
         if result.error is not None and result.error.type in RUNTIME_LOST:
             await self._drop(desk)
         said = turns.said_in(text, result)
@@ -257,11 +260,10 @@ class Sessions:
             desk.session_id, first.turn, result, self._blobs, written=written, took_s=took_s, digest=digest
         )
 
-    async def _execute(self, desk: Desk, turn: int, text: str) -> TurnResult:
+    async def _execute(self, desk: Desk, runtime: Runtime, turn: int, text: str) -> TurnResult:
         """Nothing of it, if it is to be stopped by now."""
         session = self._state.sessions.known[desk.session_id]
-        runtime = desk.runtime
-        if runtime is None or session.stop is not None:
+        if session.stop is not None:
             return turns.NOT_STARTED
         source = between_executions(desk.session_id)
 

@@ -1,6 +1,7 @@
 """What must hold after every fault: the promises of the book, the chain, the read models, tmux, no orphans."""
 
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -8,10 +9,11 @@ from typing import Any, cast
 import sqlalchemy as sa
 
 from adapters.sql import SqlDatabase, open_database
-from domain.envelope import Stored
+from domain.envelope import Recorded, Stored
 from domain.executions.state import Execution
 from domain.layouts.state import Pane, PaneState
 from domain.promises import PromiseState
+from domain.sessions.events import SessionTurnStarted
 from domain.tower import Tower
 from projections.ports import Source
 from projections.projector import Projector
@@ -33,10 +35,21 @@ async def check(driver: Driver) -> Tower:
     """All of it on a running tower, once it has come to rest; the state that its log gives."""
     await driver.settle_book()
     state = await at_rest(driver)
-    wrong = driver.book.compare(await driver.recorded()) + typed_again(driver.child.home)
+    log = await driver.recorded()
+    wrong = driver.book.compare(log) + typed_again(driver.child.home) + taken_again(log)
     assert not wrong, "\n".join(wrong)
     await same_rows(driver, list(await driver.stored()))
     return state
+
+
+def taken_again(log: Sequence[Recorded]) -> list[str]:
+    """Turns of sessions that began more than once."""
+    begun = Counter(
+        (each.event.session_id, each.event.turn) for each in log if isinstance(each.event, SessionTurnStarted)
+    )
+    return [
+        f"turn {turn} of session {session} began {times} times" for (session, turn), times in begun.items() if times > 1
+    ]
 
 
 async def verified(child: Child) -> None:
@@ -57,6 +70,7 @@ async def at_rest(driver: Driver) -> Tower:
         state = await driver.state()
         last[:] = [*unlike_tmux(state, driver.child), *(f"{send} has no end" for send in state.sends.open)]
         last[:] += [f"{each.execution_id} is under way" for each in state.executions.open.values() if not _asks(each)]
+        last[:] += [f"session {session_id} has something to do" for session_id in state.sessions.active]
         return state if not last and await driver.position() == before else None
 
     try:

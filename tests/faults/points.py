@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from adapters.nats.doors import DurableDoor, PingDoor, RequestDoor
-from handlers import bundle_ports, execution_ports, ports, snapshots
+from handlers import bundle_ports, execution_ports, ports, session_ports, snapshots
 from handlers.effects.follow_ups import FollowUps
 from handlers.effects.scanning import Scanning
 from handlers.effects.spawning import Spawning
@@ -28,7 +28,7 @@ FILES = (*sorted((ROOT / "handlers").rglob("*.py")), ROOT / "adapters" / "engine
 PORTS: dict[str, type] = {
     **{
         name: kind
-        for module in (ports, bundle_ports, execution_ports)
+        for module in (ports, bundle_ports, execution_ports, session_ports)
         for name, kind in vars(module).items()
         if getattr(kind, "_is_protocol", False)
     },
@@ -100,8 +100,9 @@ def _kind(receiver: ast.expr, names: dict[str, str], attributes: dict[str, str])
             return names.get(name)
         case ast.Attribute(value=ast.Name(id="self"), attr=name):
             return attributes.get(name)
-        case ast.Call(func=ast.Attribute(value=of, attr="of")):
-            return {"Terminals": "Terminal", "Workers": "WorkerSession"}.get(_kind(of, names, attributes) or "")
+        case ast.Call(func=ast.Attribute(value=of, attr="of" | "make")):
+            made = {"Terminals": "Terminal", "Workers": "WorkerSession", "Runtimes": "Runtime"}
+            return made.get(_kind(of, names, attributes) or "")
         case _:
             return None
 

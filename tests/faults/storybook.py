@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from tests.faults.bundled import Bundled
+from tests.faults.conversed import Conversed
 from tests.faults.executed import DeadlineRefused, Executed
 from tests.faults.stories import (
     BrokerGone,
@@ -33,6 +34,10 @@ STORIES: Mapping[str, Story] = {
     "executing.": Executed(),
     "inputs.": Executed(),
     "namespaces.": Executed(),
+    "plans.": Conversed(),
+    "session_facts.": Conversed(),
+    "sessions.": Conversed(),
+    "turns.": Conversed(),
     "engine._measure_broker.": Lingering(),
     "engine._purge_commands.": Lingering(),
     "housekeeping.": Due(),
