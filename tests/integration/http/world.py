@@ -81,7 +81,7 @@ class World:
     async def post(self, name: str, data: dict[str, Any], **fields: Any) -> httpx.Response:
         noun, _, verb = name.partition(".")
         return await self.client.post(
-            "/v1/commands", headers=BEARER, json={"noun": noun, "verb": verb, "data": data, **fields}
+            "/v1/commands?wait=0", headers=BEARER, json={"noun": noun, "verb": verb, "data": data, **fields}
         )
 
     async def create_layout(self, session: str = "fleet", template: str = "1m+2s", **fields: Any) -> dict[str, Any]:
