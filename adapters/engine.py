@@ -60,7 +60,7 @@ from handlers.facts import FactFinder
 from handlers.inbox import Inbox
 from handlers.ports import LogError, Outcomes
 from handlers.recovery import Recovery
-from handlers.writer import Writer
+from handlers.writer import Observer, Writer
 
 STAGES_END_S: Final = 10.0
 """How long a clean stop waits for the stages under way."""
@@ -216,13 +216,18 @@ class Engine:
                 snapshot_store=armed(FileSnapshots(home / "nodes" / node)),
                 clock=clock,
                 ids=ids,
-                observers=(follow_ups, self.terminals, self._panes, *self._effects, metrics, self._figures, Traces()),
+                observers=(follow_ups, self.terminals, *self._heard, metrics, self._figures, Traces()),
                 meters=(metrics,),
             )
         )
         self._make_recovery(terminals)
         self._make_doors(connections, node, outcomes)
         self._make_sweeping(settings, texts, ids)
+
+    @property
+    def _heard(self) -> tuple[Observer, ...]:
+        """What follows the log for sessions, and the effects."""
+        return (self._panes, self.executions.spawns, *self._effects)
 
     def _make_scanning(self, settings: Settings, terminals: TmuxTerminals) -> None:
         self._scanning = armed(
@@ -369,9 +374,8 @@ class Engine:
         await self._durable_door.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STAGES_END_S):
-                await asyncio.gather(
-                    self.spawning.idle(), self.executions.executing.idle(), self.sessions.effect.idle()
-                )
+                ending = (self.spawning, self.executions.executing, self.sessions.effect)
+                await asyncio.gather(*(each.idle() for each in ending))
                 # Answered after everything that was taken before it.
                 await self._follow_ups.ask(self.instance, "last", PaneSweep())
         await self._ping_door.close()

@@ -27,6 +27,7 @@ from handlers.effects.executing import Executing
 from handlers.effects.follow_ups import FollowUps
 from handlers.effects.inputs import Inputs
 from handlers.effects.namespaces import Namespaces
+from handlers.effects.spawns import Spawns
 from handlers.ports import Clock, Texts, Timers
 
 _log = structlog.get_logger("executions")
@@ -58,9 +59,15 @@ class Executions:
             working_dir=str(settings.work_dir), python=settings.worker_python, env=environment, owner=self._owner
         )
         self.workers = SessionWorkers(worker)
+        self.spawns = Spawns(follow_ups=follow_ups, clock=clock)
         inputs = Inputs(follow_ups=follow_ups, texts=texts, state=state)
         self.runtimes = TowerRuntimes(
-            workers=self.workers, settings=worker, environment=environment, panes=panes, questions=inputs
+            workers=self.workers,
+            settings=worker,
+            environment=environment,
+            panes=panes,
+            questions=inputs,
+            spawns=self.spawns,
         )
         self.output = BrokerOutput(connection, settings.node, max_output_bytes=settings.execution_output_max_mb * MIB)
         self.blobs = blobs_of(settings.home, settings.node)

@@ -114,7 +114,9 @@ class _Conversing:
             output.note(f"\nLeft: session {self._id} goes on. `agenttower session show {output.short(self._id)}`")
             raise
         self.elapsed.hide()
-        self._fresh_line()
+        if self._text and not self._quiet and not self._text[-1].endswith("\n"):
+            # What comes next begins on a line of its own.
+            output.say()
         assert self._end is not None
         return Turned(OUTCOMES[self._end.name], self._end.data, self._end.position, "".join(self._text))
 

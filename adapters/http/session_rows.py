@@ -74,14 +74,14 @@ TRANSCRIPT: dict[str, Any] = {
 }
 
 
-class Bundle(BaseModel):
+class SessionBundle(BaseModel):
     uri: str = Field(description="`inline:` for a plan that came with the request.")
     name: str
     version: str | None
     digest: str = Field(description="Of all that it was made from: its true version.")
 
 
-class Outcome(Row):
+class TurnOutcome(Row):
     """How a turn went."""
 
     output: str = Field(description="What it said; of more than 64 KiB beginning and end.")
@@ -95,7 +95,7 @@ class Outcome(Row):
     error_type: str | None = Field(description="`exit_status`, `program_not_found`, `lost`, an exception's name, …")
 
 
-class SessionListed(Outcome):
+class SessionListed(TurnOutcome):
     """A session, with the outcome of its last turn."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [SESSION]})
@@ -106,7 +106,7 @@ class SessionListed(Outcome):
     state: SessionState = Field(description="Of what it was given to do; see `ended_at` for whether it takes more.")
     parent_session_id: str | None
     bundle_name: str
-    bundle: Bundle
+    bundle: SessionBundle
     runtime: str
     instruction: str = Field(description="The first 200 characters of the first one.")
     plan_digest: str
@@ -130,7 +130,7 @@ class SessionListed(Outcome):
     updated_at: datetime
 
 
-class SessionTurn(Outcome):
+class SessionTurn(TurnOutcome):
     model_config = ConfigDict(json_schema_extra={"examples": [TURN]})
 
     turn: int = Field(ge=1)

@@ -8,7 +8,7 @@ from adapters.executing.sources import Source
 from adapters.runtimes.command import CommandRuntime
 from adapters.runtimes.echo import EchoRuntime
 from adapters.runtimes.pane import PaneRuntime, Panes
-from adapters.runtimes.python import PythonRuntime, Questions
+from adapters.runtimes.python import PythonRuntime, Questions, Spawns
 from handlers.session_ports import Runtime, RuntimeFailed
 
 
@@ -25,7 +25,9 @@ class TowerRuntimes:
         environment: Mapping[str, str],
         panes: Panes,
         questions: Questions,
+        spawns: Spawns | None = None,
     ) -> None:
+        self._spawns = spawns
         self._workers = workers
         self._settings = settings
         self._environment = environment
@@ -38,7 +40,7 @@ class TowerRuntimes:
                 mark = f"{self._settings.owner}:{secrets.token_hex(8)}"
                 return CommandRuntime(self._environment, working_dir=self._settings.working_dir, mark=mark)
             case "python":
-                return PythonRuntime(self._workers, self._settings, self._environment, self._questions)
+                return PythonRuntime(self._workers, self._settings, self._environment, self._questions, self._spawns)
             case "pane":
                 return PaneRuntime(self._panes)
             case "echo":

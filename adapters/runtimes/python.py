@@ -48,13 +48,39 @@ class Questions(Protocol):
         ...
 
 
+class Spawned(Protocol):
+    """`value` if `status` is ok, else `message`."""
+
+    @property
+    def status(self) -> AnswerStatus: ...
+
+    @property
+    def value(self) -> Any: ...
+
+    @property
+    def message(self) -> str: ...
+
+
+class Spawns(Protocol):
+    """Spawns sessions below a session."""
+
+    async def spawn(self, parent: str, turn: int, n: int, asked: Mapping[str, Any], /) -> Spawned: ...
+
+
 class PythonRuntime:
     """`workers`: the tower's pool, whose workers have `settings`. `environment`: what the tower gives away of its
-    own."""
+    own. `spawns`: None where no session can be spawned."""
 
     def __init__(
-        self, workers: Source, settings: WorkerSettings, environment: Mapping[str, str], questions: Questions
+        self,
+        workers: Source,
+        settings: WorkerSettings,
+        environment: Mapping[str, str],
+        questions: Questions,
+        spawns: Spawns | None = None,
     ) -> None:
+        self._spawns = spawns
+        self._may_spawn: object = None
         self._workers = workers
         self._settings = settings
         self._environment = environment
@@ -66,7 +92,7 @@ class PythonRuntime:
 
     async def start(self, spec: RuntimeSpec) -> None:
         shape = shaped(spec.runtime, PythonShape)
-        self._session_id = spec.session_id
+        self._session_id, self._may_spawn = spec.session_id, spec.permissions.get("spawn")
         folder = folder_of(shape, spec, self._settings.working_dir)
         if not await asyncio.to_thread(Path(folder).is_dir):
             raise RuntimeFailed("runtime_invalid", f"runtime.working_dir: there is no folder {folder}")
@@ -110,7 +136,9 @@ class PythonRuntime:
     async def _asked(self, asked: Asked) -> None:
         """Goes on at once: output and the end of the turn are not to wait for an answer."""
         assert self._session is not None
-        if asked.kind != "input_request":
+        if asked.fields.get("capability") == "spawn" and self._spawns is not None and self._turn is not None:
+            self._turn.ask(self._spawned(asked, self._turn, self._spawns))
+        elif asked.kind != "input_request":
             message = f"{asked.fields.get('capability')}: a session's own code has none of the tower's abilities"
             self._session.answer(asked, "denied", message=message)
         elif self._turn is None:
@@ -128,6 +156,23 @@ class PythonRuntime:
             self._session.answer(asked, "cancelled")
             raise
         self._session.answer(asked, answer.status, value=answer.value)
+
+    async def _spawned(self, asked: Asked, turn: "_UnderWay", spawns: Spawns) -> None:
+        """By the plan: `permissions: {spawn: true}`, or a list of the bundles and agents that may be."""
+        assert self._session is not None
+        wanted: dict[str, Any] = asked.fields.get("arguments") or {}
+        name = wanted.get("agent") or wanted.get("bundle")
+        allowed = self._may_spawn is True or (isinstance(self._may_spawn, list | tuple) and name in self._may_spawn)
+        if not allowed:
+            self._session.answer(asked, "denied", message=f"spawn: {name} is not among what this session may spawn")
+            return
+        turn.questions += 1
+        try:
+            reply = await spawns.spawn(self._session_id, turn.number, turn.questions, wanted)
+        except asyncio.CancelledError:
+            self._session.answer(asked, "cancelled")
+            raise
+        self._session.answer(asked, reply.status, value=reply.value, message=reply.message)
 
     async def cancel(self) -> None:
         if self._session is not None and self._turn is not None:

@@ -154,3 +154,17 @@ async def test_cancelling_ends_the_foreground_below_and_not_the_background(talks
     assert (await talks.rest(beside))["output"] == "done\n"
     refused = talks.command("instruct", {"session_id": child, "instruction": "x"})
     assert refused["error"]["code"] == "session_ended"
+
+
+async def test_code_in_a_session_spawns_others_by_the_same_rules(talks: Talks) -> None:
+    bundle = plan("python") | {
+        "permissions": {"spawn": ["echoes"]},
+        "agents": {"echoes": {"runtime": {"kind": "echo"}}, "other": {"runtime": {"kind": "echo"}}},
+    }
+    session = talks.spawn("tower.spawn(None, 'hello', agent='echoes')", bundle)
+    said = (await talks.rest(session))["output"]
+    assert "'state': 'completed', 'output': 'hello'" in said.replace('"', "'") or "'output': 'hello'" in said
+    child = next(each for each in talks.desk.get("/sessions", parent_session_id=session)["items"])
+    assert (child["depth"], child["owner"], child["state"]) == (1, "tower", "completed")
+    talks.instruct(session, "tower.spawn(None, 'hello', agent='other')")
+    assert (await talks.rest(session, 2))["error_type"] == "PermissionError"
