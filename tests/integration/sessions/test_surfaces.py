@@ -4,12 +4,14 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 
 from tests.integration.executing.test_processes import gone
 from tests.integration.sessions.conftest import DEADLINE_S, Talks, agent, plan
+from tests.waiting import eventually
 
 Told = tuple[str, dict[str, Any]]
 
@@ -105,3 +107,41 @@ async def test_what_a_killed_tower_leaves_running_is_ended_by_the_next(talks: Ta
     talks.desk.restart()
     await gone(child)
     assert (await talks.rest(session_id))["error_type"] == "lost"
+
+
+async def spawned_from(talks: Talks, bundle: str, instruction: str, **options: Any) -> str:
+    """One that is not prepared yet is prepared because it is asked for."""
+    data = {"bundle": bundle, "instruction": instruction, **options}
+
+    def spawn() -> dict[str, Any] | None:
+        outcome = talks.desk.command("session", "spawn", data)
+        return outcome if outcome["status"] == "accepted" else None
+
+    accepted = await eventually(spawn, f"{bundle} is prepared", timeout_s=DEADLINE_S)
+    assert accepted is not None
+    return accepted["result"]["session_id"]
+
+
+async def test_a_bundle_that_was_changed_is_told_by_the_policy_of_each(talks: Talks, tmp_path: Path) -> None:
+    bundle = tmp_path / "talker.yaml"
+    text = "bundle: {name: talker, version: 1.0.0}\nruntime: {kind: echo}\n"
+    bundle.write_text(text)
+    session_id = await spawned_from(talks, str(bundle), "hello")
+    await talks.rest(session_id)
+    async with (
+        attached(talks, session_id) as notified,
+        attached(talks, session_id, bundle_reloaded="restart") as restarted,
+        attached(talks, session_id, bundle_reloaded="ignore") as ignoring,
+    ):
+        for coming in (notified, restarted, ignoring):
+            await until(coming, "completed")
+        bundle.write_text(text + "context: {}\n# once more\ndescription: other\n")
+        _, reloaded = (await until(notified, "bundle_reloaded"))[-1]
+        ((event, restart),) = [one async for one in restarted]
+        assert (event, restart["to_digest"]) == ("restart", reloaded["to_digest"])
+        assert reloaded["from_digest"] != reloaded["to_digest"]
+        talks.desk.accepted("session", "end", {"session_id": session_id})
+        assert [event for event, _ in await until(ignoring, "end")] == ["ended", "end"]
+    again = await spawned_from(talks, instruction="hello again", **restart["spawn"])
+    spawned = await talks.event(again, "spawned")
+    assert spawned["bundle"]["digest"] == reloaded["to_digest"]
