@@ -59,7 +59,7 @@ class Executions:
             working_dir=str(settings.work_dir), python=settings.worker_python, env=environment, owner=self._owner
         )
         self.workers = SessionWorkers(worker)
-        self.spawns = Spawns(follow_ups=follow_ups, clock=clock)
+        self.spawns = Spawns(follow_ups=follow_ups)
         inputs = Inputs(follow_ups=follow_ups, texts=texts, state=state)
         self.runtimes = TowerRuntimes(
             workers=self.workers,

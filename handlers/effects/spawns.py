@@ -16,22 +16,16 @@ from domain.sessions import events as se
 from domain.tower import Tower
 from handlers.effects.capabilities import Reply
 from handlers.effects.follow_ups import FollowUps
-from handlers.ports import Clock
 
 REMEMBERED: Final = 1_000
 """Outcomes that somebody may still ask for."""
-
-AGAIN_S: Final = 0.2
-PREPARING_S: Final = 60.0
-"""How long a bundle that is being prepared is waited for."""
 
 
 class Spawns:
     """An observer of the writer."""
 
-    def __init__(self, *, follow_ups: FollowUps, clock: Clock) -> None:
+    def __init__(self, *, follow_ups: FollowUps) -> None:
         self._follow_ups = follow_ups
-        self._clock = clock
         self._outcomes: dict[str, Reply] = {}
         self._waiting: dict[str, asyncio.Future[Reply]] = {}
 
@@ -49,13 +43,13 @@ class Spawns:
                 waiting.set_result(reply)
 
     async def spawn(self, parent: str, turn: int, n: int, asked: Mapping[str, Any]) -> Reply:
-        """What the n-th session says that a turn of `parent` spawns; at once, for one in the background. Never
-        raises."""
+        """What the n-th session says that a turn of `parent` spawns; at once, for one in the background. A bundle that
+        is still being prepared is told as such. Never raises."""
         try:
             request = msgspec.convert({**asked, "parent_session_id": parent}, sc.SessionSpawn)
         except msgspec.ValidationError as error:
             return Reply("failed", message=f"spawn: {error}")
-        outcome = await self._asked(parent, f"spawn:{turn}:{n}", request)
+        outcome = await self._follow_ups.ask(parent, f"spawn:{turn}:{n}", request, because_of=parent)
         if outcome["status"] != "accepted":
             return Reply("failed", message=f"spawn: {outcome['error']['code']}: {outcome['error']['message']}")
         told = {name: outcome["result"][name] for name in ("session_id", "promise_id", "state")}
@@ -63,16 +57,6 @@ class Spawns:
             return Reply("ok", told)
         reply = await self._outcome_of(told["session_id"])
         return Reply("ok", {**told, **reply.value}) if reply.status == "ok" else reply
-
-    async def _asked(self, parent: str, step: str, request: sc.SessionSpawn) -> dict[str, Any]:
-        """The outcome, once the bundle is prepared. Busy leaves no trace: the same id is asked again."""
-        until = self._clock.monotonic() + PREPARING_S
-        while True:
-            outcome = await self._follow_ups.ask(parent, step, request, because_of=parent)
-            busy = outcome["status"] != "accepted" and outcome["error"]["code"] == "tower_busy"
-            if not busy or self._clock.monotonic() > until:
-                return outcome
-            await self._clock.sleep(AGAIN_S)
 
     async def _outcome_of(self, session_id: str) -> Reply:
         if session_id in self._outcomes:

@@ -9,12 +9,17 @@ from tests.faults.child import Child
 from tests.faults.stories import Story
 from tests.waiting import eventually
 
+SPAWNING = {
+    "runtime": {"kind": "python"},
+    "permissions": {"spawn": ["echo"]},
+    "agents": {"echo": {"runtime": {"kind": "echo"}}},
+}
 LONG = "x" * 300_000
 
 
 class Conversed(Story):
     """A session that rested in an earlier tower goes on; one gets its parent's words; one is long in and out; one is
-    cancelled, one is late."""
+    spawned by code; one is cancelled, one is late."""
 
     def __init__(self) -> None:
         self._earlier = ""
@@ -31,6 +36,10 @@ class Conversed(Story):
         await _told(driver, TurnEnd, self._earlier, 2)
         child = await _spawn(driver, LONG, parent_session_id=self._earlier, context_depth="all")
         await _told(driver, SessionCompleted, child)
+        spawning = f"talk{len(driver.book.sent)}"
+        data = {"bundle": SPAWNING, "instruction": "tower.spawn(None, 'x', agent='echo')", "session_id": spawning}
+        await driver.ask("session", "spawn", data)
+        await _told(driver, SessionCompleted, spawning)
         stopped = await _spawn(driver, "a b c d e f", delay_s=0.5)
         await _told(driver, SessionTurnStarted, stopped)
         await driver.ask("session", "cancel", {"session_id": stopped})

@@ -37,6 +37,7 @@ STORIES: Mapping[str, Story] = {
     "plans.": Conversed(),
     "session_facts.": Conversed(),
     "sessions.": Conversed(),
+    "spawns.": Conversed(),
     "turns.": Conversed(),
     "engine._measure_broker.": Lingering(),
     "engine._purge_commands.": Lingering(),
