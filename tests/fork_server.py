@@ -73,6 +73,11 @@ class _Server:
             try:
                 socket.send_fds(self._socket, [pickle.dumps(start)], streams)
                 answer = self._socket.recv(64)
+            except BaseException:
+                # A time limit, say: the answer that is still to come is nobody's.
+                self._socket.close()
+                self._socket = None
+                raise
             finally:
                 self._libc.prctl(SUBREAPER, 0, 0, 0, 0)
         return int(answer)
@@ -156,8 +161,13 @@ def serve(asking: socket.socket) -> Start | None:
             os.close(fd)
         # Only after its end has the new process the asker for its parent.
         os.waitpid(between, 0)
-        asking.send(os.read(tells, 64))
+        pid = os.read(tells, 64)
         os.close(tells)
+        try:
+            asking.send(pid)
+        except BrokenPipeError:
+            os.kill(int(pid), signal.SIGKILL)
+            return None
 
 
 def become(start: Start) -> None:
