@@ -66,22 +66,23 @@ class Inputs:
         try:
             there = self._state().promises.known.get(promise_id)
             if there is None:
-                outcome = await self._create(promise_id, execution_id, fields)
-                if outcome["status"] != "accepted":
-                    # Its end came first.
-                    return Answer("cancelled")
+                await self._create(promise_id, execution_id, fields)
+                # Not the outcome: that of a command which the log had already may be unknown for now.
                 there = self._state().promises.known.get(promise_id)
-            if there is not None and there.state is not p.PromiseState.PENDING and not waiter.done():
+            if there is None:
+                # The execution's end came first.
+                return Answer("cancelled")
+            if there.state is not p.PromiseState.PENDING and not waiter.done():
                 return await self._opened(self._settled(execution_id, n, there.state))
             return await self._opened(await waiter)
         finally:
             del self._waiting[promise_id]
 
-    async def _create(self, promise_id: str, execution_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    async def _create(self, promise_id: str, execution_id: str, fields: Mapping[str, Any]) -> None:
         request = p.PromiseCreate(
             id=promise_id, timeout=_seconds(fields.get("timeout")), data=_data(execution_id, fields)
         )
-        return await self._follow_ups.ask(promise_id, "created", request, because_of=execution_id)
+        await self._follow_ups.ask(promise_id, "created", request, because_of=execution_id)
 
     def _settled(self, execution_id: str, n: int, state: p.PromiseState) -> Answer | Mapping[str, Any]:
         """Of a promise that an earlier attempt has waited for."""
