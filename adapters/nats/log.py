@@ -1,4 +1,4 @@
-"""The event log on JetStream: fenced atomic appends, fast reads, an endless follow."""
+"""The event log on JetStream: fenced appends, fast reads, an endless follow."""
 
 import asyncio
 import secrets
