@@ -96,6 +96,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     could not tell. `restart_backoff_s`: wait of the first restart that a policy makes.
     `text_digest` names the file that holds a text to send, None where it could not be sent when this was looked up.
     `spawn` is None while the bundle is not prepared.
+    `worker_waits`: the session has a worker that does nothing.
     """
 
     at: datetime
@@ -108,6 +109,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     restart_backoff_s: float = 1.0
     text_digest: str | None = None
     spawn: SpawnFacts | None = None
+    worker_waits: bool = False
 
 
 R_co = TypeVar("R_co", bound=Request, covariant=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.fork_server import install
 from tests.integration.containers.engines import Podman, podman
 from tests.needs import MissingPart, need
 
@@ -18,6 +19,8 @@ settings.register_profile("ci", settings.get_profile("dev"), derandomize=True, d
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
 
 pytest.register_assert_rewrite("tests.unit.given")
+
+install()
 
 _MISSING = "missing part"
 

@@ -68,12 +68,13 @@ class Inputs:
         try:
             there = self._state().promises.known.get(promise_id)
             if there is None:
-                outcome = await self._create(promise_id, execution_id, {"execution_id": execution_id}, fields)
-                if outcome["status"] != "accepted":
-                    # Its end came first.
-                    return Answer("cancelled")
+                await self._create(promise_id, execution_id, {"execution_id": execution_id}, fields)
+                # Not the outcome: that of a command which the log had already may be unknown for now.
                 there = self._state().promises.known.get(promise_id)
-            if there is not None and there.state is not p.PromiseState.PENDING and not waiter.done():
+            if there is None:
+                # The execution's end came first.
+                return Answer("cancelled")
+            if there.state is not p.PromiseState.PENDING and not waiter.done():
                 return await self._opened(self._settled(execution_id, n, there.state))
             return await self._opened(await waiter)
         finally:
@@ -87,8 +88,9 @@ class Inputs:
         promise_id = ids.input_id(session_id, turn, n)
         waiter = self._waiting[promise_id] = asyncio.get_running_loop().create_future()
         try:
-            outcome = await self._create(promise_id, session_id, {"session_id": session_id}, fields)
-            return await self._opened(await waiter) if outcome["status"] == "accepted" else Answer("cancelled")
+            await self._create(promise_id, session_id, {"session_id": session_id}, fields)
+            known = promise_id in self._state().promises.known
+            return await self._opened(await waiter) if known else Answer("cancelled")
         except asyncio.CancelledError:
             self._follow_ups.send(promise_id, "dropped", p.PromiseCancel(id=promise_id))
             raise
@@ -97,11 +99,11 @@ class Inputs:
 
     async def _create(
         self, promise_id: str, because_of: str, asker: Mapping[str, str], fields: Mapping[str, Any]
-    ) -> dict[str, Any]:
+    ) -> None:
         request = p.PromiseCreate(
             id=promise_id, timeout=_seconds(fields.get("timeout")), data={**_data(fields), **asker}
         )
-        return await self._follow_ups.ask(promise_id, "created", request, because_of=because_of)
+        await self._follow_ups.ask(promise_id, "created", request, because_of=because_of)
 
     def _settled(self, execution_id: str, n: int, state: p.PromiseState) -> Answer | Mapping[str, Any]:
         """Of a promise that an earlier attempt has waited for."""

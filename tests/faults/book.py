@@ -210,8 +210,12 @@ class Driver:
         for sent in self.book.unanswered():
             if sent.queued:
                 sent.outcome = await self._kept(sent)
-            if sent.outcome is None:
+            deadline = time.monotonic() + LATER_S
+            while sent.outcome is None and time.monotonic() < deadline:
+                # A broker that was killed may not be back yet.
                 sent.outcome = await self.again(sent)
+                if sent.outcome is None:
+                    await self.wire.reconnected_within(0.2)
 
     async def _kept(self, sent: Sent) -> Outcome | None:
         """The outcome that the tower wrote without being asked again, or from its events; None for a no-op."""

@@ -102,8 +102,11 @@ class Child:
             raise await self.ended()
 
     async def _wait(self, process: asyncio.subprocess.Process) -> None:
-        await process.wait()
-        self.died.set()
+        try:
+            await process.wait()
+        finally:
+            # Also when the whole test is cancelled: whoever waits for the end would wait for ever.
+            self.died.set()
 
     @property
     def pid(self) -> int:
