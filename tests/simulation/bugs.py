@@ -77,7 +77,7 @@ class _NoFence(SimulatedLog):
 class _NoPosition(Batch):
     """Does not say in the log how far commands were read."""
 
-    def _stamp(self, place: int) -> None:
+    def finish(self) -> None:
         return
 
 
@@ -194,10 +194,7 @@ class _RunsAgain(Executing):
     """Takes what had started in an earlier tower for what may begin."""
 
     def _lost(self, execution: Execution) -> None:
-        if execution.throwaway:
-            super()._lost(execution)
-        else:
-            self._own(self._run_again(execution))
+        self._own(self._run_again(execution))
 
     async def _run_again(self, execution: Execution) -> None:
         self._take(execution)
