@@ -203,6 +203,7 @@ class Engine:
                     terminals=terminals,
                     vault=vault,
                     texts=texts,
+                    worker_waits=self.executions.executing.waits,
                     restart_backoff_s=settings.restart_backoff,
                 ),
                 snapshot_store=armed(FileSnapshots(home / "nodes" / node)),

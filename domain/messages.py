@@ -75,6 +75,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     digests. `tmux_sessions` are the session names alive in the container and `tmux_panes` its panes, None when tmux
     could not tell. `restart_backoff_s`: wait of the first restart that a policy makes.
     `text_digest` names the file that holds a text to send, None where it could not be sent when this was looked up.
+    `worker_waits`: the session has a worker that does nothing.
     """
 
     at: datetime
@@ -86,6 +87,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     working_dir_digest: str | None = None
     restart_backoff_s: float = 1.0
     text_digest: str | None = None
+    worker_waits: bool = False
 
 
 R_co = TypeVar("R_co", bound=Request, covariant=True)

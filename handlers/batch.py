@@ -15,6 +15,7 @@ from domain import catalogue, tower
 from domain.envelope import CHAIN_HEADER, Envelope, Recorded, encode, encode_data, link, subject_of
 from domain.errors import INTERNAL_ERROR_MESSAGE, UNRECORDED, Rejection
 from domain.executions.commands import ExecutionAnswer
+from domain.executions.events import ExecutionStarted
 from domain.messages import ORIGIN_PATTERN, Command, Event, Facts, Request
 from domain.node import CommandRejected
 from domain.sends import PaneSend
@@ -27,7 +28,10 @@ from handlers.refusals import HostOnlyRefusals
 from handlers.seen import SeenIds, key_of
 
 MAX_EVENTS: Final = 1_000
-"""Messages of one atomic append, at most."""
+"""Messages of one append, at most."""
+
+SEPARABLE: Final = (ExecutionStarted,)
+"""Of a decision, what the log may lack though it has what came before: it is asked for again by itself."""
 
 _log = structlog.get_logger(__name__)
 
@@ -140,6 +144,7 @@ class Batch:
         events = decision.events
         if len(self.entries) + len(events) > MAX_EVENTS:
             return False
+        first = len(self.entries)
         self._record(decision, events, facts.at)
         self.decisions.append(decision)
         if decision.key is not None and events:
@@ -147,14 +152,20 @@ class Batch:
         durable = prepared.source.durable_sequence if isinstance(prepared.source, Asked) else None
         if durable is not None and durable > self.ledger.commands_at:
             self.ledger = msgspec.structs.replace(self.ledger, commands_at=durable)
+            if events:
+                # Here too: of an append without an answer the log may have no more than this.
+                self._stamp(first)
         return True
 
     def finish(self) -> None:
         """Stamp the command position on the last entry; call once, before the append."""
         if self.entries and self.ledger.commands_at:
-            last = self.entries[-1]
-            headers = {**last.headers, COMMANDS_AT_HEADER: str(self.ledger.commands_at)}
-            self.entries[-1] = msgspec.structs.replace(last, headers=headers)
+            self._stamp(-1)
+
+    def _stamp(self, place: int) -> None:
+        entry = self.entries[place]
+        headers = {**entry.headers, COMMANDS_AT_HEADER: str(self.ledger.commands_at)}
+        self.entries[place] = msgspec.structs.replace(entry, headers=headers)
 
     def _decide(self, prepared: Prepared, facts: Facts) -> Decision:
         key = None if prepared.command_id is None else key_of(prepared.origin, prepared.command_id)
@@ -223,7 +234,7 @@ class Batch:
             return
         state, position, chain = self.ledger.tower, self.ledger.position, self.ledger.chain
         source, command_id = f"/tower/{self._node}", prepared.command_id or ""
-        for event in events:
+        for number, event in enumerate(events):
             entry = catalogue.event_type(event)
             envelope = Envelope(
                 id=self._ids.uuid7(),
@@ -245,7 +256,8 @@ class Batch:
             chain = link(chain, payload)
             position += 1
             state = tower.evolve(state, event)
-            self.entries.append(Entry(subject_of(envelope), payload, {CHAIN_HEADER: chain.hex()}))
+            joined = number > 0 and not isinstance(event, SEPARABLE)
+            self.entries.append(Entry(subject_of(envelope), payload, {CHAIN_HEADER: chain.hex()}, joined))
             self.recorded.append(Recorded(position, envelope, event))
         decision.position = position
         self.ledger = Ledger(tower=state, position=position, chain=chain, commands_at=self.ledger.commands_at)

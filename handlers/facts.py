@@ -54,6 +54,7 @@ class FactFinder:
         terminals: Terminals,
         vault: Vault,
         texts: Texts,
+        worker_waits: Callable[[str], bool] = lambda _session_id: False,
         restart_backoff_s: float = 1.0,
     ) -> None:
         self._ids = ids
@@ -62,6 +63,7 @@ class FactFinder:
         self._vault = vault
         self._restart_backoff_s = restart_backoff_s
         self._texts = texts
+        self._worker_waits = worker_waits
 
     async def gather(
         self, requests: Iterable[Request], at: datetime, admits: Callable[[int], bool] = lambda _: True
@@ -104,8 +106,9 @@ class FactFinder:
                     facts[place] = await self._sending(text, at) if admits(place) else plain
                 case ExecutionAnswer(value=str(text)):
                     facts[place] = await self._sending(text, at) if admits(place) else plain
-                case ExecutionRequest():
-                    facts[place] = Facts(at=at, ids=self._fresh(2))
+                case ExecutionRequest(session_id=session_id):
+                    waits = session_id is not None and self._worker_waits(session_id)
+                    facts[place] = Facts(at=at, ids=self._fresh(2), worker_waits=waits)
                 case PaneRegister() | ContainerScan() | AgentReport() | PromiseCreate():
                     facts[place] = Facts(at=at, ids=self._fresh(1))
                 case SessionCheckpoint() | SessionRestore() | SessionFork():

@@ -13,7 +13,8 @@ from domain.envelope import CHAIN_HEADER, GENESIS, Recorded, Stored, decode, lin
 from domain.tower import Tower
 
 COMMANDS_AT_HEADER: Final = "Tower-Commands-At"
-"""On the last event of a batch: the `TOWER_COMMANDS` sequence up to which commands have been read."""
+"""On the first event of a durable command, and on the last of a batch: the `TOWER_COMMANDS` sequence up to which
+commands have been read."""
 
 
 class Ledger(msgspec.Struct, frozen=True, kw_only=True):

@@ -38,11 +38,13 @@ class Ids(Protocol):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One message to append: subject, payload, headers (chain value, command position)."""
+    """One message to append: subject, payload, headers (chain value, command position). `joined`: never without the
+    one before it."""
 
     subject: str
     payload: bytes
     headers: Mapping[str, str]
+    joined: bool = False
 
 
 class LogError(Exception):
@@ -65,7 +67,11 @@ class EventLog(Protocol):
     """The node's events in order. Positions are stream sequences from 1."""
 
     async def append(self, entries: Sequence[Entry], *, expected_last: int) -> int:
-        """Append all or nothing if the last position is `expected_last`; the position of the last entry."""
+        """Append in order if the last position is `expected_last`; the position of the last entry.
+
+        After `LogUnavailable` some of the first may be there, what is joined with its predecessor or not at all; after
+        any other failure nothing is.
+        """
         ...
 
     async def last_position(self) -> int:

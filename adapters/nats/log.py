@@ -1,4 +1,4 @@
-"""The event log on JetStream: fenced atomic appends, fast reads, an endless follow."""
+"""The event log on JetStream: fenced appends, fast reads, an endless follow."""
 
 import asyncio
 import secrets
@@ -16,7 +16,12 @@ from domain.envelope import Stored
 from handlers.ports import Entry, LogError, LogFull, LogUnavailable, WrongLastPosition
 
 MAX_BATCH: Final = 1000
+FEW: Final = 8
+"""So many at most are faster by themselves, one behind the other, than as an atomic batch with its four fsyncs."""
+
 APPEND_TIMEOUT_S: Final = 10.0
+
+EXPECTED_LAST: Final = "Nats-Expected-Last-Sequence"
 
 LOOK_S: Final = 2.0
 """How often a follower of our own appends looks whether somebody else appended."""
@@ -73,6 +78,7 @@ class JetStreamLog:
         self._shortage = shortage
         # Two fenced appends in flight could both be right about the position and arrive in either order.
         self._appending = asyncio.Lock()
+        self._together = False
         self._tail = Tail()
 
     async def append(self, entries: Sequence[Entry], *, expected_last: int) -> int:
@@ -91,7 +97,9 @@ class JetStreamLog:
             raise ValueError(f"an append holds 1 to {MAX_BATCH} entries, not {len(entries)}")
         if (reason := self._shortage()) is not None:
             raise LogFull(reason)
-        before, last_subject, last_block = _commands_of(entries, expected_last)
+        few = len(entries) <= FEW and not self._together and not any(entry.joined for entry in entries)
+        singly = few or len(entries) == 1
+        before, last_subject, last_block = (_singly if singly else _together)(entries, expected_last)
         async with self._appending:
             try:
                 reply = await self._client.ask(
@@ -107,8 +115,13 @@ class JetStreamLog:
         try:
             raise_api_error(answer)
         except ApiError as error:
+            if singly and len(entries) > 1:
+                # Only the last one answers: what became of those before it, and why, a batch will tell.
+                self._together = True
+                raise LogUnavailable(f"one of {len(entries)} entries was refused: {error}") from error
             raise log_error(error) from error
-        if len(entries) > 1 and answer.get("count") != len(entries):
+        self._together = False
+        if not singly and len(entries) > 1 and answer.get("count") != len(entries):
             raise LogError(f"the broker committed {answer.get('count')} of {len(entries)} messages: no atomic batches?")
         return int(answer["seq"])
 
@@ -224,21 +237,33 @@ class JetStreamLog:
             raise log_error(error) from error
 
 
-def _commands_of(entries: Sequence[Entry], expected_last: int) -> tuple[bytes, str, bytes]:
-    """The publications before the last one, the last one's subject and its header block.
+_Publications = tuple[bytes, str, bytes]
+"""The publications before the last one, the last one's subject and its header block."""
 
-    Only the first carries the expectation. Whoever appends decides about `Nats-` headers here and nowhere else.
-    """
-    fence = {"Nats-Expected-Last-Sequence": str(expected_last)}
-    if len(entries) == 1:
-        return b"", entries[0].subject, header_block({**_own(entries[0]), **fence})
+
+def _singly(entries: Sequence[Entry], expected_last: int) -> _Publications:
+    """Each expects its predecessor right before it, so that none is taken after one that was not: by its message id,
+    for a position alone another writer's entry could have filled."""
+    append_id = secrets.token_hex(8)
+    fence = {EXPECTED_LAST: str(expected_last)}
+    parts: list[bytes] = []
+    for number, entry in enumerate(entries[:-1], 1):
+        message_id = f"{append_id}-{number}"
+        block = header_block({**_own(entry), **fence, "Nats-Msg-Id": message_id})
+        parts.append(publication(entry.subject, entry.payload, block=block))
+        fence = {"Nats-Expected-Last-Msg-Id": message_id}
+    return b"".join(parts), entries[-1].subject, header_block({**_own(entries[-1]), **fence})
+
+
+def _together(entries: Sequence[Entry], expected_last: int) -> _Publications:
+    """All or nothing. Only the first carries the expectation."""
     batch_id = secrets.token_hex(16)
     parts: list[bytes] = []
     block = b""
     for number, entry in enumerate(entries, 1):
         headers = {**_own(entry), "Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(number)}
         if number == 1:
-            headers.update(fence)
+            headers[EXPECTED_LAST] = str(expected_last)
         if number == len(entries):
             headers["Nats-Batch-Commit"] = "1"
         block = header_block(headers)
@@ -248,6 +273,7 @@ def _commands_of(entries: Sequence[Entry], expected_last: int) -> tuple[bytes, s
 
 
 def _own(entry: Entry) -> dict[str, str]:
+    """Whoever appends decides about `Nats-` headers here and nowhere else."""
     own = dict(entry.headers)
     if any(name.startswith("Nats-") for name in own):
         raise ValueError("an entry must not carry Nats- headers")

@@ -215,9 +215,10 @@ def _command_message(entry: RequestType) -> Node:
 
 def _event_message(entry: EventType) -> Node:
     chain = "blake2b-256 of the previous chain value followed by this payload, hexadecimal."
+    read = "How far the commands have been read; on the first event of a durable one, on the last of an append."
     headers = {
         CHAIN_HEADER: {"type": "string", "pattern": "^[0-9a-f]{64}$", "description": chain},
-        COMMANDS_AT_HEADER: {"type": "string", "description": "How far the commands have been read; on the last."},
+        COMMANDS_AT_HEADER: {"type": "string", "description": read},
     }
     return {
         "title": entry.wire_name,

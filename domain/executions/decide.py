@@ -71,7 +71,17 @@ def request_execution(request: c.ExecutionRequest, origin: str, facts: Facts, st
             )
         _check_room(len(session.line), MAX_WAITING, f"in session {session.session_id}")
     _check_room(len(state.open), MAX_OPEN, "on this node")
-    return (wanted,)
+    return (wanted, *_at_once(wanted, facts, state))
+
+
+def _at_once(wanted: e.ExecutionRequested, facts: Facts, state: Executions) -> tuple[Event, ...]:
+    """Its start, when its session's worker waits and nobody comes before it: one append for both."""
+    session, key = state.sessions.get(wanted.session_id), wanted.concurrency_key
+    if not facts.worker_waits or session is None or session.running is not None or session.line:
+        return ()
+    if key is not None and (key in state.holders or state.lines.get(key)):
+        return ()
+    return (e.ExecutionStarted(execution_id=wanted.execution_id, session_id=wanted.session_id, attempt=1),)
 
 
 def requested_before(

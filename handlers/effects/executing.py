@@ -1,9 +1,9 @@
 """Runs executions, each in the worker of its session.
 
 Listens to the events of executions, sessions and promises; sends `execution.record_*`. Who may start is the domain's
-decision: `execution.record_started` is asked for when the session has a worker, and code runs only once
-`execution.started` is in the log. At a start everything open is taken up: what waited starts, what had started in an
-earlier tower is told as lost, and the policy of its request says what becomes of it.
+decision: at once when the session's worker waits, else `execution.record_started` is asked for when there is one; code
+runs only once `execution.started` is in the log. At a start everything open is taken up: what waited starts, what had
+started in an earlier tower is told as lost, and the policy of its request says what becomes of it.
 """
 
 import asyncio
@@ -76,6 +76,11 @@ class Executing:
     def under_way(self) -> int:
         """Executions that run, checkpoints and restores that are being made."""
         return len(self._asked) + sum(seat.run is not None or seat.working for seat in self._seats.values())
+
+    def waits(self, session_id: str) -> bool:
+        """Whether the session has a worker that could begin at once."""
+        seat = self._seats.get(session_id)
+        return seat is not None and seat.free and not seat.throwaway and not self._stopping
 
     def start(self, state: Tower) -> None:
         self._state = state
@@ -197,7 +202,10 @@ class Executing:
     def _begin(self, started: ee.ExecutionStarted) -> None:
         seat = self._seats.get(started.session_id)
         execution = self._state.executions.open.get(started.execution_id)
-        if seat is None or execution is None or execution.attempt != started.attempt:
+        if execution is None or execution.attempt != started.attempt:
+            return
+        if seat is None or seat.run is not None:
+            self._lost(execution)
             return
         run = seat.run = Run(execution)
         self._own(self._perform(seat, run))

@@ -4,11 +4,12 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
 import pytest
+from msgspec import structs
 
 from adapters.nats.broker import EmbeddedBroker
 from adapters.nats.connection import ApiError, connect, js_api
@@ -83,10 +84,12 @@ class RealRig:
         self._others.append(await connect(self._broker.tower_url, name="other"))
         return JetStreamLog(self._others[-1], NODE)
 
-    async def fill(self, *, full: bool) -> None:
+    async def fill(self, *, full: bool, room: int = 0) -> None:
+        """`room` for so many more of what stands there."""
         name = f"TOWER_EVENTS_{NODE}"
         info = await js_api(self._client, f"STREAM.INFO.{name}")
-        limit = info["state"]["bytes"] + 20 if full else -1
+        each = info["state"]["bytes"] // info["state"]["messages"]
+        limit = info["state"]["bytes"] + room * each + 40 if full else -1
         await js_api(self._client, f"STREAM.UPDATE.{name}", {**info["config"], "max_bytes": limit})
 
     async def append_unanswered(self, entries: Sequence[Entry], expected_last: int) -> None:
@@ -117,12 +120,9 @@ class RealRig:
             await client.close()
 
 
-@pytest.fixture(params=["simulated", "nats-server"])
-async def rig(request: pytest.FixtureRequest, short_tmp: Path) -> AsyncIterator[Rig]:
-    if request.param == "simulated":
-        yield SimulatedRig()
-        return
-    async with EmbeddedBroker(short_tmp, NODE) as broker:
+@asynccontextmanager
+async def real_rig(folder: Path) -> AsyncIterator[RealRig]:
+    async with EmbeddedBroker(folder, NODE) as broker:
         client = await connect(broker.tower_url, name="contract")
         await ensure_streams(client, NODE)
         real = RealRig(broker, client)
@@ -131,11 +131,26 @@ async def rig(request: pytest.FixtureRequest, short_tmp: Path) -> AsyncIterator[
         await client.close()
 
 
+@pytest.fixture(params=["simulated", "nats-server"])
+async def rig(request: pytest.FixtureRequest, short_tmp: Path) -> AsyncIterator[Rig]:
+    if request.param == "simulated":
+        yield SimulatedRig()
+        return
+    async with real_rig(short_tmp) as real:
+        yield real
+
+
 def entries(count: int, start: int = 1) -> list[Entry]:
     return [
         Entry(f"tower.evt.{NODE}.pane.p{number}.created", b"%d" % number, {"Tower-Chain": f"c{number}"})
         for number in range(start, start + count)
     ]
+
+
+def joined(count: int, start: int = 1) -> list[Entry]:
+    """Each with the one before it."""
+    first, *others = entries(count, start)
+    return [first, *(structs.replace(entry, joined=True) for entry in others)]
 
 
 async def everything(log: EventLog, after: int = 0, until: int | None = None) -> list[Stored]:
@@ -187,15 +202,15 @@ class TestTheFence:
     async def test_refuses_all_of_an_append(self, rig: Rig, count: int, expected_last: int) -> None:
         await rig.log.append(entries(3), expected_last=0)
         with pytest.raises(WrongLastPosition):
-            await rig.log.append(entries(count, start=4), expected_last=expected_last)
+            await rig.log.append(joined(count, start=4), expected_last=expected_last)
         assert await everything(rig.log) == stored(3)
 
     async def test_of_two_writers_with_one_expectation_one_wins(self, rig: Rig) -> None:
         other = await rig.another()
         for expected in (0, 2, 4):
             results = await asyncio.gather(
-                rig.log.append(entries(2), expected_last=expected),
-                other.append(entries(2), expected_last=expected),
+                rig.log.append(joined(2), expected_last=expected),
+                other.append(joined(2), expected_last=expected),
                 return_exceptions=True,
             )
             assert sorted(type(result).__name__ for result in results) == ["WrongLastPosition", "int"]
@@ -211,10 +226,10 @@ class TestAnAppendWithoutAnAnswer:
     @pytest.mark.parametrize("count", [1, 5])
     async def test_may_be_recorded_and_then_is_refused_a_second_time(self, rig: Rig, count: int) -> None:
         with pytest.raises(LogUnavailable):
-            await rig.append_unanswered(entries(count), 0)
+            await rig.append_unanswered(joined(count), 0)
         assert await everything(rig.log) == stored(count)
         with pytest.raises(WrongLastPosition):
-            await rig.log.append(entries(count), expected_last=0)
+            await rig.log.append(joined(count), expected_last=0)
         assert await rig.log.last_position() == count
 
     @pytest.mark.parametrize("count", [1, 5])
@@ -233,10 +248,42 @@ class TestAFullLog:
         await rig.log.append(entries(3), expected_last=0)
         await rig.fill(full=True)
         with pytest.raises(LogFull):
-            await rig.log.append(entries(count, start=4), expected_last=3)
+            await rig.log.append(joined(count, start=4), expected_last=3)
         assert await everything(rig.log) == stored(3)
         await rig.fill(full=False)
-        assert await rig.log.append(entries(count, start=4), expected_last=3) == 3 + count
+        assert await rig.log.append(joined(count, start=4), expected_last=3) == 3 + count
+
+
+class TestAFewThatAreNotJoined:
+    """On the real log each goes by itself: what became of them, only the next append tells."""
+
+    @pytest.fixture
+    async def rig(self, short_tmp: Path) -> AsyncIterator[RealRig]:
+        async with real_rig(short_tmp) as real:
+            yield real
+
+    @pytest.mark.parametrize("behind", [0, 1, 2, 4])
+    async def test_are_refused_behind_another_writers(self, rig: RealRig, behind: int) -> None:
+        """However many the other has put in their places."""
+        await rig.log.append(entries(3), expected_last=0)
+        with pytest.raises(LogUnavailable):
+            await rig.log.append(entries(5, start=4), expected_last=behind)
+        with pytest.raises(WrongLastPosition):
+            await rig.log.append(entries(5, start=4), expected_last=behind)
+        assert await everything(rig.log) == stored(3)
+        assert await rig.log.append(entries(5, start=4), expected_last=3) == 8
+
+    async def test_are_recorded_up_to_the_first_that_is_refused(self, rig: RealRig) -> None:
+        await rig.log.append(entries(3), expected_last=0)
+        await rig.fill(full=True, room=1)
+        with pytest.raises(LogUnavailable):
+            await rig.log.append(entries(3, start=4), expected_last=3)
+        assert await everything(rig.log) == stored(4)
+        with pytest.raises(LogFull):
+            await rig.log.append(entries(2, start=5), expected_last=4)
+        assert await everything(rig.log) == stored(4)
+        await rig.fill(full=False)
+        assert await rig.log.append(entries(2, start=5), expected_last=4) == 6
 
 
 class TestRead:

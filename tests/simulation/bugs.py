@@ -77,7 +77,7 @@ class _NoFence(SimulatedLog):
 class _NoPosition(Batch):
     """Does not say in the log how far commands were read."""
 
-    def finish(self) -> None:
+    def _stamp(self, place: int) -> None:
         return
 
 
@@ -194,7 +194,10 @@ class _RunsAgain(Executing):
     """Takes what had started in an earlier tower for what may begin."""
 
     def _lost(self, execution: Execution) -> None:
-        self._own(self._run_again(execution))
+        if execution.throwaway:
+            super()._lost(execution)
+        else:
+            self._own(self._run_again(execution))
 
     async def _run_again(self, execution: Execution) -> None:
         self._take(execution)

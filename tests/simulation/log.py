@@ -61,11 +61,19 @@ class SimulatedLog:
         async with self._appending:
             return await self._wire.call(
                 "log.append",
-                lambda: self.stream.append(entries, expected_last),
+                lambda: self._append(entries, expected_last),
                 LogUnavailable,
                 detail=detail,
                 late=True,
             )
+
+    def _append(self, entries: Sequence[Entry], expected_last: int) -> int:
+        """At times only some of them, and no answer."""
+        cuts = [number for number, entry in enumerate(entries) if number and not entry.joined]
+        if cuts and self._wire.faults.some():
+            self.stream.append(entries[: self._wire.faults.random.choice(cuts)], expected_last)
+            raise LogUnavailable("no answer for all of them")
+        return self.stream.append(entries, expected_last)
 
     async def last_position(self) -> int:
         return await self._wire.call("log.last", lambda: len(self.stream.entries), LogUnavailable)

@@ -128,13 +128,16 @@ class Tower:
             *(self.spawning, self._watching, self._scanning, self._restarting),
             *(self.executing, self._deadlines),
         )
+        waits = self.executing.waits
         self.writer = kit.writer(
             node=NODE,
             instance=self._instance,
             log=log,
             inbox=inbox,
             outcomes=SimulatedOutcomes(wire, world.model.check_outcome, world.people.heard),
-            facts=kit.facts(ids=ids, launching=catalogues, terminals=terminals, vault=vault, texts=texts),
+            facts=kit.facts(
+                ids=ids, launching=catalogues, terminals=terminals, vault=vault, texts=texts, worker_waits=waits
+            ),
             snapshot_store=SimulatedSnapshots(world.disk, wire),
             clock=clock,
             ids=ids,

@@ -142,6 +142,11 @@ class Faults:
             chance -= rate
         return None
 
+    def some(self) -> bool:
+        """Whether only a part of an append happens."""
+        rates = self.of("log")
+        return rates is not CALM and self.random.random() < rates.after
+
     def delay_s(self, name: str) -> float:
         rates = self.of(name.partition(".")[0])
         if rates.slow and self.random.random() < rates.slow:

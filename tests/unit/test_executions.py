@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from domain.executions import commands as c
 from domain.executions.state import startable, startable_after
@@ -152,6 +153,31 @@ class TestTurns:
         again = told(history, start())
         again.then_nothing()
         assert again.result == {"execution_id": "x1", "state": "running", "recorded": False}
+
+    def test_it_starts_at_once_when_a_worker_waits_and_nobody_comes_before_it(self) -> None:
+        waiting = structs.replace(facts(), worker_waits=True)
+        given().when(ask(), facts=waiting).then(requested())
+        idle = given(*running(), completed())
+        happened = idle.when(ask(execution_id="x2"), facts=waiting)
+        happened.then(requested("x2"), started("x2"))
+        assert happened.result["state"] == "requested"
+        idle.when(ask(execution_id="x2")).then(requested("x2"))
+        given(*running()).when(ask(execution_id="x2"), facts=waiting).then(requested("x2"))
+        given(*running(), completed(), requested("x2")).when(ask(execution_id="x3"), facts=waiting).then(
+            requested("x3")
+        )
+
+    @pytest.mark.parametrize(
+        "holder", [running("x2", "t", concurrency_key="k"), (requested("x2", "t", concurrency_key="k"),)]
+    )
+    def test_it_does_not_start_at_once_while_another_has_its_key_or_waits_for_it(
+        self, holder: tuple[Event, ...]
+    ) -> None:
+        waiting = structs.replace(facts(), worker_waits=True)
+        history = given(*running(), completed(), *holder)
+        history.when(ask(execution_id="x3", concurrency_key="k"), facts=waiting).then(
+            requested("x3", concurrency_key="k")
+        )
 
     def test_one_at_a_time_in_a_session_in_order(self) -> None:
         history = given(requested(), requested("x2"))

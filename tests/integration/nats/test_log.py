@@ -5,6 +5,7 @@ import os
 import signal
 
 import pytest
+from msgspec import structs
 
 from adapters.nats.broker import EmbeddedBroker
 from adapters.nats.connection import ApiError, js_api
@@ -25,8 +26,9 @@ def entry(number: int, size: int = 10) -> Entry:
     )
 
 
-def entries(count: int, start: int = 1) -> list[Entry]:
-    return [entry(number) for number in range(start, start + count)]
+def entries(count: int, start: int = 1, size: int = 10) -> list[Entry]:
+    """Joined, each with the one before it."""
+    return [structs.replace(entry(number, size), joined=number > start) for number in range(start, start + count)]
 
 
 async def everything(log: JetStreamLog, after: int = 0, until: int | None = None) -> list[Stored]:
@@ -129,13 +131,13 @@ class TestFailedAppends:
         last = 0
         with pytest.raises(LogFull) as full:  # noqa: PT012  until it is full
             while last < 1000:
-                last = await log.append([entry(number, 500) for number in range(count)], expected_last=last)
+                last = await log.append(entries(count, size=500), expected_last=last)
         cause = full.value.__cause__
         assert isinstance(cause, ApiError)
         assert cause.err_code == 10077
         assert await log.last_position() == last > 0
         with pytest.raises(LogFull):
-            await log.append([entry(number, 500) for number in range(count)], expected_last=last)
+            await log.append(entries(count, size=500), expected_last=last)
 
     async def test_a_full_disk_refuses_before_the_broker_fails(self, tower_nats: WireClient) -> None:
         room = [None, "only 3 KiB are free", None]
