@@ -1,7 +1,7 @@
 """`agenttower exec list|show|cancel|resume|input`; `run` and `follow` have a file of their own."""
 
 import sys
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
@@ -12,6 +12,9 @@ from adapters.cli.command import Cli, Json, register
 from adapters.cli.elapsed import spent
 from adapters.cli.failures import Failure
 from adapters.cli.running import ExecutionReference, follow_, run
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 State = Literal["requested", "running", "retrying", "paused", "completed", "failed", "cancelled", "timed_out", "lost"]
 
@@ -181,22 +184,18 @@ def _said(outcome: Row, execution_id: str) -> Row:
 
 
 def _print(row: Row) -> None:
-    from rich.table import Table
     from rich.text import Text
 
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    for field, name in _SHOWN:
-        value = row.get(field)
-        if value not in (None, "", False) and value != _USUAL.get(field):
-            grid.add_row(name, output.state(value) if field == "state" else Text(_shown(field, value)))
+    lines = [
+        (name, _shown(field, row[field]))
+        for field, name in _SHOWN
+        if row.get(field) not in (None, "", False) and row[field] != _USUAL.get(field)
+    ]
     for question in row.get("input_requests") or ():
         secret = " (secret)" if question.get("secret") else ""
-        grid.add_row(f"asks ({question['n']})", Text(f"{question.get('prompt') or '…'}{secret}"))
+        lines.append((f"asks ({question['n']})", f"{question.get('prompt') or '…'}{secret}"))
+    output.card("Execution", row["id"], lines)
     out = output.console()
-    output.write(Text.assemble("Execution ", (row["id"], "bold")), out)
-    output.write(grid, out)
     for name, text in (("code", row.get("code")), ("value", _value(row)), ("error", _error(row.get("error")))):
         if text:
             output.say()
@@ -204,11 +203,13 @@ def _print(row: Row) -> None:
             output.write(Text(text.rstrip("\n")), out)
 
 
-def _shown(field: str, value: Any) -> str:
+def _shown(field: str, value: Any) -> "str | Text":
+    if field == "state":
+        return output.state(value)
     if field in ("execution_time", "timeout_s"):
         return spent(value)
     if field.endswith("_at"):
-        return output.when(value).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        return output.second(value)
     return "yes" if value is True else str(value)
 
 

@@ -58,6 +58,21 @@ def console(*, stderr: bool = False, pipe_width: int = PIPE_WIDTH) -> "Console":
     return Console(file=stream, highlight=False, width=pipe_width, no_color=True, force_terminal=False)
 
 
+def card(kind: str, of: str, lines: "Iterable[tuple[str, str | Text]]") -> None:
+    """One thing: its id, then a line for each name and value."""
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in lines:
+        grid.add_row(name, Text(value) if isinstance(value, str) else value)
+    out = console()
+    write(Text.assemble(f"{kind} ", (of, "bold")), out)
+    write(grid, out)
+
+
 def say(text: str = "") -> None:
     """One line on stdout."""
     sys.stdout.write(text + "\n")
@@ -157,6 +172,11 @@ def when(text: str | datetime) -> datetime:
 def clock_time(text: str) -> str:
     """Time of day in the local zone, with milliseconds."""
     return when(text).astimezone().strftime("%H:%M:%S.%f")[:-3]
+
+
+def second(text: str) -> str:
+    """Date and time of a time stamp, local, to the second."""
+    return when(text).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def table(

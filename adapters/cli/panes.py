@@ -203,22 +203,15 @@ def recreate(
 
 
 def _print_pane(pane: Row) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    for field, name in _SHOWN:
-        value = pane.get(field)
-        if value is not None and value != "":
-            grid.add_row(name, output.state(value) if field == "state" else Text(str(value)))
+    lines = [
+        (name, output.state(pane[field]) if field == "state" else str(pane[field]))
+        for field, name in _SHOWN
+        if pane.get(field) not in (None, "")
+    ]
     chain = pane.get("predecessor_chain") or []
     if len(chain) > 1:
-        grid.add_row("before that", Text(", ".join(output.short(_chain_id(link)) for link in chain[1:])))
-    out = output.console()
-    output.write(Text.assemble("Pane ", (pane["id"], "bold")), out)
-    output.write(grid, out)
+        lines.append(("before that", ", ".join(output.short(_chain_id(link)) for link in chain[1:])))
+    output.card("Pane", pane["id"], lines)
 
 
 def _chain_id(link: Any) -> str:

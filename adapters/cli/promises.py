@@ -2,7 +2,7 @@
 
 import json
 import sys
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -10,6 +10,9 @@ from adapters.cli import complete, output, references
 from adapters.cli.command import Cli, Json, register
 from adapters.cli.elapsed import spent
 from adapters.cli.failures import Failure
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 State = Literal["pending", "resolved", "rejected", "cancelled", "timed_out"]
 
@@ -98,26 +101,20 @@ def show(
     if as_json:
         output.say_json(found)
         return
-    from rich.table import Table
-    from rich.text import Text
-
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    for name in ("state", "owner", "created_at", "deadline", "settled_at", "data", "value"):
-        value = found.get(name)
-        if value is None:
-            continue
-        shown = output.state(value) if name == "state" else Text(_shown(name, value))
-        grid.add_row(name.removesuffix("_at"), shown)
-    out = output.console()
-    output.write(Text.assemble("Promise ", (found["id"], "bold")), out)
-    output.write(grid, out)
+    names = ("state", "owner", "created_at", "deadline", "settled_at", "data", "value")
+    values = ((name, found.get(name)) for name in names)
+    output.card(
+        "Promise",
+        found["id"],
+        [(name.removesuffix("_at"), _shown(name, value)) for name, value in values if value is not None],
+    )
 
 
-def _shown(name: str, value: Any) -> str:
+def _shown(name: str, value: Any) -> "str | Text":
+    if name == "state":
+        return output.state(value)
     if name in ("created_at", "deadline", "settled_at"):
-        return output.when(value).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        return output.second(value)
     return value if name == "owner" else json.dumps(value, ensure_ascii=False)
 
 

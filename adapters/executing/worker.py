@@ -166,8 +166,10 @@ class Worker:
     async def _stop(self, running: Running, scope: str) -> None:
         children = Doomed(descendants(self.pid) - running.children_before)
         try:
-            children.send(signal.SIGTERM)
             self._send("cancel", execution_id=running.execution_id, scope=scope)
+            # Before its children: code that waits for one would be done when that has ended.
+            self._process.interrupt()
+            children.send(signal.SIGTERM)
             kill_at = self._loop.time() + self._conduct.grace_s
             while not running.over.is_set() and self._loop.time() < kill_at:
                 self._process.interrupt()

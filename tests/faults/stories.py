@@ -150,9 +150,9 @@ class Vanishing(Story):
 
 
 def _kill_panes(child: Child) -> None:
+    """All by one command, so that nobody sees some of them gone."""
     child.tmux("new-session", "-d", "-s", f"theirs{child.starts}")
-    for pane in child.panes():
-        child.tmux("kill-pane", "-t", pane.tmux_pane_id)
+    child.tmux(*(word for pane in child.panes() for word in ("kill-pane", "-t", pane.tmux_pane_id, ";")))
 
 
 class Lost(Story):

@@ -49,6 +49,7 @@ STORIES: Mapping[str, Story] = {
     "recovery.retry.": FrozenAtStart(),
     "restarting._restart.sleep.": Restarted(),
     "retrying.with_retries.": Frozen(),
+    "seats.": Executed(),
     "scanning._find.ask.": Found(),
     "scanning._find.scan.after": Found(),
     "scanning._list.": Scanned(),

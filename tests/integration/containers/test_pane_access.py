@@ -64,7 +64,7 @@ class TestAPaneInAContainer:
         )
         url = f"{either.tower.running.http}/v1/panes/{pane['id']}/log"
         seen = ""
-        with httpx.stream("GET", url, params={"follow": "true", "lines": 1}, timeout=60) as stream:
+        with httpx.stream("GET", url, params={"follow": "true", "lines": 20}, timeout=60) as stream:
             agenttower(either.tower.home, "pane", "send", pane["id"], "echo more-$((40 + 2))", "--no-wait")
             for part in stream.iter_text():
                 seen += part

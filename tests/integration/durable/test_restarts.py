@@ -1,10 +1,12 @@
 """A tower that is killed while executions wait, run and ask: each reaches one end, nothing runs twice."""
 
+import asyncio
 from pathlib import Path
 
 from tests.integration.durable.conftest import Runs
 from tests.waiting import eventually
 
+STOPPING = '"event": "stopping"'
 COUNTS = "with open({path!r}, 'a') as file: file.write('run\\n')\n"
 LEAVES = (
     "import subprocess\nchild = subprocess.Popen(['sleep', '1000'], start_new_session=True)\n"
@@ -56,13 +58,20 @@ async def test_after_a_restart(runs: Runs, short_tmp: Path) -> None:
     assert [each["type"] for each in expired] == ["agenttower.promise.timed_out.v1"]
 
 
-async def test_a_clean_stop_waits_for_what_runs(runs: Runs) -> None:
-    short = runs.request("import time; time.sleep(1); 'whole'", session_id="stopping")
-    await runs.event(short, "started")
+async def test_a_clean_stop_waits_for_what_runs(runs: Runs, short_tmp: Path) -> None:
+    go_on, log = short_tmp / "go-on", runs.desk.tower.home / "tower.log"
+    ends = f"import os, time\nwhile not os.path.exists({str(go_on)!r}): time.sleep(0.01)\n'whole'"
+    running = runs.request(ends, session_id="stopping")
+    await runs.event(running, "started")
+    before = log.read_text().count(STOPPING)
     runs.desk.close()
-    runs.desk.tower.stop()
+    stopped = asyncio.create_task(asyncio.to_thread(runs.desk.tower.stop))
+    await eventually(lambda: log.read_text().count(STOPPING) > before, "the tower stops")
+    assert not stopped.done()
+    go_on.touch()
+    await stopped
     runs.desk.tower.start()
-    assert [each["event"] for each in runs.events(short)] == ["requested", "started", "completed"]
+    assert [each["event"] for each in runs.events(running)] == ["requested", "started", "completed"]
 
 
 async def test_names_are_saved_restored_and_forked(runs: Runs) -> None:

@@ -1,6 +1,6 @@
 """Each test runs on SQLite and on Postgres: `url` is a fresh database of either, `database` an open one.
 
-`running` makes a tower's read side over a log: projector and queries, ended with the test.
+`running` makes a tower's read side over a log: projector and queries, ended with the test; `tower` is one over `log`.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ from projections.projector import Projector
 from projections.read_models import ReadModels
 from projections.registry import PROJECTIONS
 from projections.tables import POSITIONS
+from tests.integration.projections.recorded import ListLog
 
 TIMEOUT_S = 60.0
 
@@ -129,6 +130,18 @@ async def running(database: SqlDatabase) -> AsyncIterator[Start]:
             return made
 
         yield start
+
+
+@pytest.fixture
+def log() -> ListLog:
+    """Empty; a test appends to it."""
+    return ListLog()
+
+
+@pytest.fixture
+async def tower(running: Start, log: ListLog) -> Running:
+    """What reads it."""
+    return await running(log)
 
 
 async def dump(database: SqlDatabase, projections: Sequence[Projection] = PROJECTIONS) -> dict[str, list[Any]]:

@@ -1,6 +1,5 @@
 """What containers and their unmanaged panes look like in queries, row by row."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -9,23 +8,11 @@ from domain.containers import ContainerScanned, UnmanagedPane
 from domain.errors import Rejection
 from domain.messages import HOST
 from domain.node import NodeClaimed
-from tests.integration.projections.conftest import Running, Start
+from tests.integration.projections.conftest import Running
 from tests.integration.projections.recorded import ListLog
 from tests.unit import builders as b
 
 CLAIM = NodeClaimed(node="local", instance="i", pid=1, host="here")
-
-
-@pytest.fixture
-def log() -> ListLog:
-    return ListLog()
-
-
-@pytest.fixture
-async def tower(running: Start, log: ListLog) -> AsyncIterator[Running]:
-    tower = await running(log)
-    yield tower
-    await tower.stop()
 
 
 def _second(position: int) -> str:

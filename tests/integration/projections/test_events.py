@@ -11,20 +11,9 @@ from domain.envelope import decode
 from domain.errors import Rejection
 from domain.messages import HOST
 from domain.node import CommandRejected
-from tests.integration.projections.conftest import Running, Start
+from tests.integration.projections.conftest import Running
 from tests.integration.projections.recorded import ListLog, random_history, stored
 from tests.unit import builders as b
-
-
-@pytest.fixture
-def log() -> ListLog:
-    return ListLog()
-
-
-@pytest.fixture
-async def tower(running: Start, log: ListLog) -> Running:
-    return await running(log)
-
 
 REFUSED = CommandRejected(
     command_id="refused",

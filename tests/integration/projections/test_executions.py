@@ -1,7 +1,6 @@
 """Executions and promises in queries: rows, order, filters, and waiting for an end."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -18,18 +17,6 @@ from tests.unit import builders as b
 from tests.unit.cells import DIED, RAISED, asked, cancelled, completed, paused, requested, running, started
 
 WAIT_S = 30.0
-
-
-@pytest.fixture
-def log() -> ListLog:
-    return ListLog()
-
-
-@pytest.fixture
-async def tower(running: Start, log: ListLog) -> AsyncIterator[Running]:
-    tower = await running(log)
-    yield tower
-    await tower.stop()
 
 
 async def execution(tower: Running, execution_id: str = "x1", **query: Any) -> dict[str, Any]:

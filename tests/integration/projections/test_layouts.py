@@ -13,16 +13,6 @@ from tests.integration.projections.recorded import ListLog, random_history
 from tests.unit import builders as b
 
 
-@pytest.fixture
-def log() -> ListLog:
-    return ListLog()
-
-
-@pytest.fixture
-async def tower(running: Start, log: ListLog) -> Running:
-    return await running(log)
-
-
 def _second(position: int) -> str:
     return f"2026-01-02T03:04:{5 + position:02}.678901Z"
 

@@ -11,23 +11,13 @@ import pytest
 from domain.errors import Rejection
 from domain.messages import HOST
 from projections.paging import Page
-from tests.integration.projections.conftest import Running, Start
+from tests.integration.projections.conftest import Running
 from tests.integration.projections.recorded import ListLog, stored
 from tests.unit import builders as b
 
 RANKS = {"creating": 1, "degraded": 2, "ready": 3, "failed": 4, "removed": 5}
 
 Ask = Callable[..., Awaitable[Page]]
-
-
-@pytest.fixture
-def log() -> ListLog:
-    return ListLog()
-
-
-@pytest.fixture
-async def tower(running: Start, log: ListLog) -> Running:
-    return await running(log)
 
 
 async def all_pages(ask: Ask, limit: int, **filters: Any) -> list[dict[str, Any]]:
