@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from adapters.engine import Connections, Engine, Parts
+from adapters.engine import Engine
 from adapters.files.atomic import write_private
 from adapters.files.launch_rows import LaunchRows
 from adapters.http import bench_socket
@@ -33,6 +33,7 @@ from adapters.nats.output import MIB
 from adapters.nats.output_feed import OutputFeed
 from adapters.nats.rpc_door import RpcDoor
 from adapters.nats.streams import ensure_streams
+from adapters.parts import Connections, Parts
 from adapters.rpc.calling import Calls
 from adapters.settings import Settings
 from adapters.sql import open_database

@@ -4,17 +4,10 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Coroutine
 from datetime import timedelta
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
-
-import msgspec
+from typing import Final
 
 from adapters.bundles.keeping import keeping_of
-from adapters.containers.addresses import Servers
-from adapters.containers.engine import CliEngine
 from adapters.containers.pane_logs import make_log_folder
 from adapters.crashing import armed
 from adapters.execution_figures import ExecutionFigures
@@ -25,30 +18,30 @@ from adapters.files.snapshots import FileSnapshots
 from adapters.files.texts import FileTexts
 from adapters.files.vault import FileVault
 from adapters.http.services import ExecutionStanding, SessionStanding, session_standing
+from adapters.machines import bench_of, containers_of, log_folders, terminals_of
 from adapters.nats.doors import DurableDoor, PingDoor, Pong, RequestDoor
 from adapters.nats.log import JetStreamLog
 from adapters.nats.outcomes import InboxOutcomes
 from adapters.nats.timers import BrokerTimers
-from adapters.nats.wire import WireClient
+from adapters.parts import Connections, Parts
 from adapters.reading import PaneLogReader
 from adapters.runtimes.panes import TowerPanes
 from adapters.sessions import TowerSessions
 from adapters.settings import Settings
 from adapters.system import SystemClock, SystemIds
 from adapters.telemetry import Metrics, Traces
-from adapters.tmux.address import Address
-from adapters.tmux.log_pipe import MIB
 from adapters.tmux.terminals import TmuxTerminals
 from domain.containers import ContainerFacts
 from domain.executions.state import state_of
 from domain.layouts.commands import PaneSweep
 from domain.layouts.state import PaneState
+from domain.tower import Tower
 from handlers.asking import Asker
 from handlers.effects import sweeping
 from handlers.effects.dues import Dues
 from handlers.effects.follow_ups import FollowUps
 from handlers.effects.housekeeping import Housekeeping
-from handlers.effects.pane_places import BENCH_LOGS, PanePlaces
+from handlers.effects.pane_places import PanePlaces
 from handlers.effects.restarting import Restarting
 from handlers.effects.scanning import Scanning
 from handlers.effects.sending import Sending
@@ -71,85 +64,6 @@ MEASURE_INTERVAL_S: Final = 5.0
 """Between two measurements of the broker's round trip."""
 
 
-class Connections(msgspec.Struct, frozen=True):
-    """`tower` may do everything; `answers` may publish to inboxes and outcomes only. `operator_url` has credentials.
-
-    `shortage` says why the embedded broker's disk takes no more events; None while it does.
-    """
-
-    tower: WireClient
-    answers: WireClient
-    operator_url: str
-    shortage: Callable[[], str | None]
-
-
-class Parts:
-    """The running parts of a tower: all end with the block, and the first that fails ends it with its own error."""
-
-    def __init__(self) -> None:
-        self._group = asyncio.TaskGroup()
-        self._tasks: list[asyncio.Task[None]] = []
-
-    async def __aenter__(self) -> Self:
-        await self._group.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for task in self._tasks:
-            task.cancel()
-        try:
-            await self._group.__aexit__(kind, error, trace)
-        except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from None
-
-    def own(self, part: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        task = self._group.create_task(part, name=name)
-        self._tasks.append(task)
-        return task
-
-
-Registry = Callable[[str], ContainerFacts | None]
-"""A registered container by its id."""
-
-
-def terminals_of(settings: Settings, known: Registry) -> TmuxTerminals:
-    """The tmux servers of this machine and of the registered containers."""
-    servers = Servers(settings.container_cli, known)
-
-    def address(container_id: str) -> Address:
-        server = servers.of(container_id)
-        return Address(
-            socket_path=server.socket_path,
-            node=settings.node,
-            launcher=server.launcher,
-            shared=(server.bench_dir, bench_of(settings)) if server.bench_dir is not None else None,
-            log_max_bytes=settings.pane_log_max_mb * MIB,
-        )
-
-    host = Address(
-        socket_path=str(settings.tmux_socket), node=settings.node, log_max_bytes=settings.pane_log_max_mb * MIB
-    )
-    return TmuxTerminals(host, address)
-
-
-def log_folders(settings: Settings) -> tuple[Path, Path]:
-    """Where pane logs stand on this machine: its own panes', and those of containers that mount the bench folder."""
-    return settings.home / "logs" / "panes", bench_of(settings) / BENCH_LOGS
-
-
-def containers_of(settings: Settings, known: Registry) -> CliEngine:
-    return CliEngine(
-        setting=settings.container_cli, filters=settings.container_filter, bench=bench_of(settings), known=known
-    )
-
-
-def bench_of(settings: Settings) -> Path:
-    """What is mounted into containers."""
-    return settings.home / "bench"
-
-
 class Engine:
     """The active half of a tower: writer, effects, doors."""
 
@@ -166,23 +80,9 @@ class Engine:
         self._follow_ups = follow_ups = armed(FollowUps(self.inbox))
         self.launching = LaunchFiles(settings.config_dir, clock)
         launching, vault = armed(self.launching), armed(FileVault(home / "private"))
-        places = PanePlaces(home=str(home), known=self.container)
-        stages = Stages(follow_ups=follow_ups, clock=clock, launching=launching, vault=vault, places=places)
         texts = armed(FileTexts(home / "nodes" / node / "texts"))
-        self.spawning = armed(
-            Spawning(
-                terminals=terminals,
-                stages=stages,
-                sending=Sending(terminals=terminals, follow_ups=follow_ups, clock=clock, texts=texts),
-                follow_ups=follow_ups,
-                clock=clock,
-                launch_settle_s=settings.launch_settle,
-            )
-        )
         self._clock, self._metrics = clock, metrics
-        self._watching = Watching(terminals=terminals, follow_ups=follow_ups, clock=clock)
-        self._make_scanning(settings, terminals)
-        self._restarting = Restarting(follow_ups=follow_ups, clock=clock)
+        self._make_layouts(settings, terminals, launching, vault, texts)
         self._make_executions(settings, connections, texts)
         self._make_sessions(settings, ids)
         self._figures = ExecutionFigures(metrics.registry, workers=self.executions.doing, totals=self.executions.totals)
@@ -230,14 +130,32 @@ class Engine:
         """What follows the log for sessions, and the effects."""
         return (self._panes, self.executions.spawns, *self._effects)
 
-    def _make_scanning(self, settings: Settings, terminals: TmuxTerminals) -> None:
+    def _make_layouts(
+        self, settings: Settings, terminals: TmuxTerminals, launching: LaunchFiles, vault: FileVault, texts: FileTexts
+    ) -> None:
+        """With the containers that they are in."""
+        follow_ups, clock = self._follow_ups, self._clock
+        places = PanePlaces(home=str(settings.home), known=self.container)
+        stages = Stages(follow_ups=follow_ups, clock=clock, launching=launching, vault=vault, places=places)
+        self.spawning = armed(
+            Spawning(
+                terminals=terminals,
+                stages=stages,
+                sending=Sending(terminals=terminals, follow_ups=follow_ups, clock=clock, texts=texts),
+                follow_ups=follow_ups,
+                clock=clock,
+                launch_settle_s=settings.launch_settle,
+            )
+        )
+        self._watching = Watching(terminals=terminals, follow_ups=follow_ups, clock=clock)
+        self._restarting = Restarting(follow_ups=follow_ups, clock=clock)
         self._scanning = armed(
             Scanning(
                 engine=armed(containers_of(settings, self.container)),
                 terminals=terminals,
-                follow_ups=self._follow_ups,
+                follow_ups=follow_ups,
                 instance=self.instance,
-                state=lambda: self.writer.ledger.tower,
+                state=self._state,
             )
         )
 
@@ -253,7 +171,7 @@ class Engine:
         self._panes = TowerPanes(
             follow_ups=self._follow_ups,
             follow=lambda pane: self.logs.read(pane, 0, follow=True),
-            state=lambda: self.writer.ledger.tower,
+            state=self._state,
         )
         self.executions = Executions(
             settings,
@@ -263,7 +181,7 @@ class Engine:
             texts=texts,
             timers=self._timers,
             panes=self._panes,
-            state=lambda: self.writer.ledger.tower,
+            state=self._state,
         )
 
     def _make_sessions(self, settings: Settings, ids: SystemIds) -> None:
@@ -273,7 +191,7 @@ class Engine:
             follow_ups=self._follow_ups,
             clock=self._clock,
             instance=self.instance,
-            state=lambda: self.writer.ledger.tower,
+            state=self._state,
         )
         self.sessions = TowerSessions(
             folder=settings.home / "nodes" / settings.node / "transcripts",
@@ -283,7 +201,7 @@ class Engine:
             follow_ups=self._follow_ups,
             clock=self._clock,
             ids=ids,
-            state=lambda: self.writer.ledger.tower,
+            state=self._state,
             bundles=self.bundles,
         )
 
@@ -294,16 +212,14 @@ class Engine:
                 follow_ups=self._follow_ups,
                 clock=self._clock,
                 instance=self.instance,
-                state=lambda: self.writer.ledger.tower,
+                state=self._state,
             )
         )
 
     def _make_sweeping(self, settings: Settings, texts: FileTexts, ids: SystemIds) -> None:
         logs = armed(FilePaneLogs(log_folders(settings), kept=timedelta(days=settings.pane_log_days)))
         blobs = armed(self.executions.blobs)
-        housekeeping = Housekeeping(
-            texts=texts, logs=logs, blobs=blobs, clock=self._clock, state=lambda: self.writer.ledger.tower
-        )
+        housekeeping = Housekeeping(texts=texts, logs=logs, blobs=blobs, clock=self._clock, state=self._state)
         self._sweeping = Sweeping(
             timers=self._timers, inbox=self.inbox, ids=ids, clock=self._clock, housekeeping=housekeeping
         )
@@ -323,6 +239,9 @@ class Engine:
         self._durable_door = armed(DurableDoor(connections.tower, node, self.inbox))
         pong = Pong(pid=os.getpid(), host=socket.gethostname(), node=node, started_at=self._clock.now())
         self._ping_door = armed(PingDoor(connections.tower, connections.answers, pong))
+
+    def _state(self) -> Tower:
+        return self.writer.ledger.tower
 
     def is_removed(self, pane_id: str) -> bool:
         pane = self.writer.ledger.tower.layouts.panes.get(pane_id)

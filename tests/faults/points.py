@@ -19,9 +19,6 @@ from handlers.effects.spawning import Spawning
 from handlers.recovery import Recovery
 from handlers.writer import Writer
 
-MAKERS = ("__init__", "_make_scanning", "_make_executions", "_make_recovery", "_make_sweeping", "_make_doors")
-"""Functions in which attributes get their parts."""
-
 ROOT = Path(__file__).parents[2]
 FILES = (*sorted((ROOT / "handlers").rglob("*.py")), ROOT / "adapters" / "engine.py")
 
@@ -127,10 +124,10 @@ def _variables(function: ast.AST, attributes: dict[str, str]) -> dict[str, str]:
 
 
 def _attributes(tree: ast.Module) -> dict[str, str]:
-    """`self._log_port = log` of an annotated `log`, or `self.x = armed(Part(…))`."""
+    """`self._log_port = log` of an annotated `log`, or `self.x = armed(Part(…))`, where parts are put together."""
     found: dict[str, str] = {}
     for function in ast.walk(tree):
-        if isinstance(function, ast.FunctionDef) and function.name in MAKERS:
+        if isinstance(function, ast.FunctionDef) and function.name.startswith(("__init__", "_make_")):
             names = _parameters(function)
             for left, right in _assigned(function):
                 kind = _made(right, names)

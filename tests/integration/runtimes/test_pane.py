@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from adapters.engine import Connections, Engine, Parts
+from adapters.engine import Engine
 from adapters.nats.broker import EmbeddedBroker
 from adapters.nats.wire import WireClient
+from adapters.parts import Connections, Parts
 from adapters.settings import Settings
 from adapters.telemetry import Metrics
 from domain.layouts.state import PaneState
