@@ -202,6 +202,7 @@ REQUESTS: Final = (
     RequestType(name="session.cancel", request=sc.SessionCancel),
     RequestType(name="session.end", request=sc.SessionEnd),
     RequestType(name="session.resume", request=sc.SessionResume),
+    RequestType(name="session.emit", request=sc.SessionEmit),
     RequestType(name="session.record_turn_started", request=sc.SessionRecordTurnStarted, internal=True),
     RequestType(name="session.record_turn_ended", request=sc.SessionRecordTurnEnded, internal=True),
     RequestType(name="session.record_turn_lost", request=sc.SessionRecordTurnLost, internal=True),

@@ -56,6 +56,7 @@ from domain.node import (
 from domain.sends import PaneSend, PaneSendRequested, SendEvent, Sends
 from domain.sessions import commands as sc
 from domain.sessions import decide as conversations_decide
+from domain.sessions import emitting
 from domain.sessions import events as se
 from domain.sessions import evolving as conversations_evolving
 from domain.sessions import reports as conversations_reports
@@ -105,9 +106,7 @@ def decide(command: Command[Request], state: Tower) -> tuple[Event, ...]:
         case sending.PaneRecordSendBegun() | sending.PaneRecordTextSent() | sending.PaneRecordSendFailed() as told:
             return sending.report(told, state.sends, state.layouts)
         case dp.PromiseCreate() | dp.PromiseResolve() | dp.PromiseReject() | dp.PromiseCancel() | dp.PromiseExpire():
-            executions_decide.guard_promise(command.request, command.origin, state.executions)
-            conversations_decide.guard_promise(command.request, state.sessions)
-            return dp.decide(command.request, command.origin, command.facts, state.promises)
+            return _of_promise(command.request, command, state)
         case (
             sc.SessionSpawn()
             | sc.SessionInstruct()
@@ -126,6 +125,8 @@ def decide(command: Command[Request], state: Tower) -> tuple[Event, ...]:
             | sc.SessionRecordStale()
         ) as told:
             return conversations_reports.report(told, command.facts, state.sessions)
+        case sc.SessionEmit() | xc.SessionRecordEmitted(execution_id=None) as said:
+            return emitting.decide(said, state.sessions, state.executions.sessions)
         case bc.BundleRequest() as asked:
             return bundles_decide.decide(asked, command.facts, state.bundles)
         case xc.ExecutionRequest(session_id=str(taken)) | xc.SessionFork(session_id=str(taken)) if (
@@ -150,6 +151,12 @@ def decide(command: Command[Request], state: Tower) -> tuple[Event, ...]:
         case _:
             routed = cast(Command[layouts_decide.LayoutRequest], command)
             return layouts_decide.decide(routed, state.layouts, state.containers.known, state.agents)
+
+
+def _of_promise(request: dp.Asked, command: Command[Request], state: Tower) -> tuple[Event, ...]:
+    executions_decide.guard_promise(request, command.origin, state.executions)
+    conversations_decide.guard_promise(request, state.sessions)
+    return dp.decide(request, command.origin, command.facts, state.promises)
 
 
 def _record_found(found: ContainerRecordFound, state: Tower) -> tuple[Event, ...]:

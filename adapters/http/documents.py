@@ -157,6 +157,7 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "session.instruct": {"session_id": "review-1", "instruction": "Now the tests."},
     "session.cancel": {"session_id": "review-1"},
     "session.end": {"session_id": "review-1"},
+    "session.emit": {"name": "work:completed", "data": {"issue_id": 7}, "session_id": "review-1"},
     "session.resume": {"session_id": "review-1", "instruction": "Go on."},
     "session.checkpoint": {"session_id": "notebook"},
     "session.restore": {"session_id": "notebook", "strategy": "smart"},

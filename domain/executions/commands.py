@@ -194,11 +194,11 @@ class SessionRecordRestored(Request, frozen=True):
     skipped: tuple[SkippedName, ...] = ()
 
 
-class SessionRecordEmitted(Request, frozen=True):
-    """What code of the tower's `emit` said."""
+class SessionRecordEmitted(Request, frozen=True, kw_only=True):
+    """What code told by `tower.emit`; without `execution_id`, what another part of the tower's has to tell."""
 
     session_id: str
-    execution_id: str
+    execution_id: str | None = None
     name: str
     data: Any = None
 

@@ -233,9 +233,10 @@ class SessionWorkFailed(NamespaceEvent, frozen=True, kw_only=True):
 
 
 class SessionEmitted(NamespaceEvent, frozen=True, kw_only=True):
-    """Code in the session had something to tell whoever listens."""
+    """The session had something to tell whoever listens. `execution_id`: the code that said it, None where it was not
+    code of an execution."""
 
-    execution_id: str
+    execution_id: str | None = None
     name: str
     data: Any = None
 

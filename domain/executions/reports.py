@@ -19,7 +19,7 @@ CUT_SHORT: Final = frozenset({"worker_died", "worker_crash_loop"})
 
 
 def report(request: c.Reported, facts: Facts, state: Executions) -> tuple[Event, ...]:
-    execution = state.open.get(request.execution_id)
+    execution = state.open.get(request.execution_id or "")
     if execution is None:
         return ()
     match request:

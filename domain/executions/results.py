@@ -35,6 +35,8 @@ def result(event: Event) -> Result | None:
             return {"session_id": event.session_id, "checkpoint": event.digest, "recorded": True}
         case e.SessionCheckpointRequested() | e.SessionRestoreRequested():
             return {"session_id": event.session_id, "work_id": event.work_id, "recorded": True}
+        case e.SessionEmitted():
+            return {"session_id": event.session_id, "name": event.name, "recorded": True}
         case e.NamespaceEvent():
             return {"session_id": event.session_id, "recorded": True}
         case e.CapabilityDenied():

@@ -78,6 +78,15 @@ class SessionResume(Request, frozen=True):
     timeout: Timeout | None = None
 
 
+class SessionEmit(Request, frozen=True, kw_only=True):
+    """Tell whoever listens: `name` is two words of a-z 0-9 _ . - with a colon between (`work:completed`), `data` any
+    JSON of at most 256 KiB. `session_id`: the session that it comes from; the operator without."""
+
+    name: str
+    data: Any = None
+    session_id: Name | None = None
+
+
 Asked = SessionSpawn | SessionInstruct | SessionCancel | SessionEnd | SessionResume
 
 # --- the tower's own -----------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from domain.executions import commands as ec
+from domain.sessions import emitting
 from handlers.effects.ends import encodable, shortened
 from handlers.effects.follow_ups import FollowUps
 from handlers.effects.seats import Run
@@ -25,7 +26,6 @@ LONGEST_S: Final = 3600.0
 DENIALS: Final = 100
 """Of one attempt that are recorded; code that asks for ever fills no log."""
 
-EMITTED_BYTES: Final = 64 * 1024
 NAME_CHARACTERS: Final = 128
 REASON_CHARACTERS: Final = 500
 
@@ -123,14 +123,9 @@ class Capabilities:
 
     async def _emit(self, run: Run, number: int, asked: Mapping[str, Any]) -> Reply:
         name, data = str(asked.get("name") or ""), asked.get("data")
-        if not 0 < len(name) <= NAME_CHARACTERS:
-            return Reply("failed", message=f"an event's name has 1 to {NAME_CHARACTERS} characters")
-        try:
-            size = len(msgspec.json.encode((name, data)))
-        except (UnicodeEncodeError, OverflowError) as error:
-            return Reply("failed", message=f"not JSON: {error}")
-        if size > EMITTED_BYTES:
-            return Reply("failed", message=f"an event's data has at most {EMITTED_BYTES} bytes as JSON")
+        wrong = emitting.problem(name, data)
+        if wrong is not None:
+            return Reply("failed", message="emit: {}: {}".format(*wrong))
         request = ec.SessionRecordEmitted(
             session_id=run.execution.session_id, execution_id=run.execution_id, name=name, data=data
         )

@@ -11,7 +11,7 @@ from tests.waiting import eventually
 
 CODE = """\
 import getpass
-tower.emit("begun")
+tower.emit("work:begun")
 tower.write_file({path!r}, "text")
 tower.read_file({path!r})
 tower.run(["true"])

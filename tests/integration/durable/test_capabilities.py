@@ -29,9 +29,9 @@ async def test_by_default_it_is_denied(asked: str, runs: Runs) -> None:
 
 
 async def test_events_may_be_emitted(runs: Runs) -> None:
-    assert await runs.value("tower.emit('progress', {'done': 3}); 1", session_id="emits") == 1
+    assert await runs.value("tower.emit('work:progress', {'done': 3}); 1", session_id="emits") == 1
     told = await runs.of_session("emits", "emitted")
-    assert (told["name"], told["data"]) == ("progress", {"done": 3})
+    assert (told["name"], told["data"]) == ("work:progress", {"done": 3})
 
 
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
