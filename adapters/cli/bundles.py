@@ -10,7 +10,12 @@ from adapters.cli.command import Cli, Json, register
 from adapters.cli.failures import Failure
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from handlers.bundle_ports import PreparedBundle
+
+Line = tuple[str, "str | Text"]
+"""One of a card: a name and its value."""
 
 DONE_TIMEOUT_S: Final = 120.0
 """Longer than git may take for a repository."""
@@ -77,7 +82,7 @@ def show(cli: Cli, bundle: BundleName, as_json: Json = False) -> None:
         output.say_json(found)
         return
     serving: Row = found["serving"] or {"plan": {}, "context": [], "files": []}
-    rows: list[tuple[str, object]] = [
+    rows: list[Line] = [
         ("state", output.state(found["state"])),
         ("version", found["version"] or "-"),
         ("digest", found["digest"] or "-"),
@@ -89,7 +94,7 @@ def show(cli: Cli, bundle: BundleName, as_json: Json = False) -> None:
         ("warnings", "\n".join(found["warnings"])),
         ("problem", "" if found["problem"] is None else found["problem"]["message"]),
     ]
-    _grid(f"Bundle {found['name'] or found['uri']}", rows)
+    output.card("Bundle", found["name"] or found["uri"], _filled(rows))
 
 
 def validate(
@@ -112,7 +117,7 @@ def validate(
         head = {"name": found.name, "version": found.version, "description": found.description, "uri": found.uri}
         output.say_json({**head, "warnings": list(found.warnings), **shown(found)})
         return
-    _grid(f"{found.name} {found.version} is valid", _valid_rows(found))
+    output.card(f"{found.name} {found.version} is", "valid", _filled(_valid_rows(found)))
 
 
 def reload_(cli: Cli, bundle: BundleName, as_json: Json = False) -> None:
@@ -215,7 +220,7 @@ def _files(cli: Cli) -> Any:
     return bundle_files(settings, SystemClock())
 
 
-def _valid_rows(found: "PreparedBundle") -> list[tuple[str, object]]:
+def _valid_rows(found: "PreparedBundle") -> list[Line]:
     from adapters.bundle_view import shown
 
     told = shown(found)
@@ -230,9 +235,9 @@ def _valid_rows(found: "PreparedBundle") -> list[tuple[str, object]]:
     ]
 
 
-def _plan_rows(plan: Row) -> list[tuple[str, object]]:
+def _plan_rows(plan: Row) -> list[Line]:
     """The names of what is in it."""
-    rows: list[tuple[str, object]] = [
+    rows: list[Line] = [
         (key, ", ".join(str(entry.get("id") or entry["module"]) for entry in plan.get(key, ())))
         for key in ("providers", "tools", "hooks")
     ]
@@ -241,15 +246,5 @@ def _plan_rows(plan: Row) -> list[tuple[str, object]]:
     return rows
 
 
-def _grid(title: str, rows: list[tuple[str, object]]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    for name, value in rows:
-        if value != "":
-            grid.add_row(name, value if isinstance(value, Text) else Text(str(value)))
-    output.say(title)
-    output.write(grid, output.console())
+def _filled(rows: list[Line]) -> list[Line]:
+    return [row for row in rows if row[1] != ""]

@@ -80,6 +80,7 @@ def examine(home: str | None, node: str | None) -> Iterator[Finding]:
         found = check(settings)
         if found is not None:
             yield found
+    yield from bundles(settings)
 
 
 def python() -> Finding:
@@ -262,6 +263,15 @@ def workers(settings: "Settings") -> Finding:
             "broken", "workers", f"{folder} cannot be written to", "set AGENTTOWER_WORK_DIR to another folder"
         )
     return Finding("good", "workers", f"Python {said}, in {folder}")
+
+
+def bundles(settings: "Settings") -> Iterator[Finding]:
+    from adapters.cli.client import quiet_logs
+    from adapters.cli.doctor_bundles import look_at_bundles
+
+    quiet_logs()
+    for level, said, fix in look_at_bundles(settings):
+        yield Finding(level, "bundles", said, fix)
 
 
 def login_session(settings: "Settings", *, own_cgroup: Callable[[], str] | None = None) -> Finding | None:

@@ -339,21 +339,16 @@ def _said(outcome: Row) -> Row:
 
 
 def _print(row: Row) -> None:
-    from rich.table import Table
     from rich.text import Text
 
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
+    lines: list[tuple[str, str | Text]] = []
     for field, name in _SHOWN:
         value = row.get(field)
         if value not in (None, "", False, 0):
-            grid.add_row(name, output.state(value) if field == "state" else Text(_shown(field, value)))
-    for warning in row["warnings"]:
-        grid.add_row("warning", Text(warning))
+            lines.append((name, output.state(value) if field == "state" else _shown(field, value)))
+    lines += [("warning", warning) for warning in row["warnings"]]
+    output.card("Session", row["id"], lines)
     out = output.console()
-    output.write(Text.assemble("Session ", (row["id"], "bold")), out)
-    output.write(grid, out)
     for turn in row["turns"]:
         output.say()
         took = "" if turn["execution_time"] is None else f" {spent(turn['execution_time'])}"

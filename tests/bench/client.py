@@ -65,16 +65,16 @@ async def main(spec: Spec) -> None:
         return
     if spec.kind == "execution":
         client = await connect(spec.url, name="bench")
-        figures = await _measure(spec, *await _executions(client, spec))
+        figures = await measured(spec, *await _executions(client, spec))
         await client.close()
     elif spec.kind in ("request", "durable"):
         client = await connect(spec.url, name="bench")
         call = _command(CommandClient(client, spec.node, ids=SystemIds()), spec.kind)
-        figures = await _measure(spec, *[call] * spec.clients)
+        figures = await measured(spec, *[call] * spec.clients)
         await client.close()
     else:
         raw = await nats.connect(spec.url)
-        figures = await _measure(spec, *[await _raw(raw, spec.kind)] * spec.clients)
+        figures = await measured(spec, *[await _raw(raw, spec.kind)] * spec.clients)
         await raw.close()
     sys.stdout.buffer.write(msgspec.json.encode(figures) + b"\n")
 
@@ -132,7 +132,7 @@ async def _raw(client: Client, kind: Kind) -> Call:
     return fenced
 
 
-async def _measure(spec: Spec, *calls: Call) -> Figures:
+async def measured(spec: Spec, *calls: Call) -> Figures:
     """Each of `calls` again and again, all beside each other."""
     begins = time.monotonic() + spec.warm_s
     ends = begins + spec.run_s
