@@ -232,7 +232,7 @@ def stop(session: Session, reason: e.StopReason) -> tuple[Event, ...]:
     if session.state is not SessionState.WAITING:
         return ended
     if reason == "timed_out":
-        return (e.SessionTimedOut(session_id=session_id),)
+        return (e.SessionTimedOut(session_id=session_id, **about(session)),)
     return (e.SessionCancelled(session_id=session_id), *ended)
 
 
@@ -334,6 +334,15 @@ def _busy(queued: int, what: str) -> Rejection:
 
 def invalid(field: str, reason: str) -> Rejection:
     return Rejection("validation_failed", f"{field}: {reason}", field=field, reason=reason)
+
+
+def about(session: Session, *, more: int = 0) -> dict[str, Any]:
+    """What an outcome says of the session; `more` turns are completed by now."""
+    return {
+        "session_name": session.session_name,
+        "bundle_name": session.bundle.name,
+        "turn_count": session.turn_count + more,
+    }
 
 
 def turn_fields(request: c.SessionRecordTurnEnded) -> dict[str, Any]:

@@ -6,7 +6,7 @@ outcome of the session settles it. No event holds a plan, an argv or a value of 
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -103,18 +103,24 @@ class SessionTurnCompleted(TurnEnd, frozen=True, kw_only=True):
 
 
 class SessionCompleted(SessionEvent, frozen=True, kw_only=True):
-    """No instruction waits. `turn_count`: turns that were completed in all; `output` of the last one."""
+    """No instruction waits. `turn_count`: turns that were completed in all; `output` of the last one. `trigger`: what a
+    background session ran it for, here and below."""
 
     session_name: str
     bundle_name: str
     turn_count: int
     output: str = ""
     output_digest: str | None = None
+    trigger: dict[str, Any] | UnsetType = UNSET
 
 
 class SessionError(TurnEnd, frozen=True, kw_only=True):
     """The turn failed. Instructions that wait go on when the session is resumed."""
 
+    session_name: str | UnsetType = UNSET
+    bundle_name: str | UnsetType = UNSET
+    turn_count: int | UnsetType = UNSET
+    trigger: dict[str, Any] | UnsetType = UNSET
     error: str
     error_type: str
 
@@ -130,7 +136,10 @@ class SessionCancelled(TurnEnd, frozen=True, kw_only=True):
 
 
 class SessionTimedOut(TurnEnd, frozen=True, kw_only=True):
-    pass
+    session_name: str | UnsetType = UNSET
+    bundle_name: str | UnsetType = UNSET
+    turn_count: int | UnsetType = UNSET
+    trigger: dict[str, Any] | UnsetType = UNSET
 
 
 class SessionResumed(SessionEvent, frozen=True, kw_only=True):

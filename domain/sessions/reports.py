@@ -4,7 +4,7 @@ comes too late changes nothing."""
 from domain.messages import Event, Facts
 from domain.sessions import commands as c
 from domain.sessions import events as e
-from domain.sessions.decide import below_in_foreground, stop, turn_fields
+from domain.sessions.decide import about, below_in_foreground, stop, turn_fields
 from domain.sessions.events import SessionState
 from domain.sessions.state import Session, Sessions, next_turn
 
@@ -51,11 +51,11 @@ def _end(request: c.SessionRecordTurnEnded, session: Session) -> tuple[Event, ..
             return (e.SessionTurnCompleted(**fields), *_after(request, session))
         case "failed" if session.stop is None:
             failure = request.error or c.TurnFailure(type="internal", message="no reason was given")
-            return (e.SessionError(**fields, error=failure.message, error_type=failure.type),)
+            return (e.SessionError(**fields, **about(session), error=failure.message, error_type=failure.type),)
         case "timed_out" if session.stop != "cancelled":
-            return (e.SessionTimedOut(**fields),)
+            return (e.SessionTimedOut(**fields, **about(session)),)
         case _ if session.stop == "timed_out":
-            return (e.SessionTimedOut(**fields),)
+            return (e.SessionTimedOut(**fields, **about(session)),)
         case _:
             return (e.SessionCancelled(**fields), *_ended(session))
 
@@ -65,13 +65,13 @@ def _after(request: c.SessionRecordTurnEnded, session: Session) -> tuple[Event, 
     if session.stop == "cancelled":
         return (e.SessionCancelled(session_id=session.session_id), *_ended(session))
     if session.waiting:
-        return (e.SessionTimedOut(session_id=session.session_id),) if session.stop == "timed_out" else ()
+        if session.stop != "timed_out":
+            return ()
+        return (e.SessionTimedOut(session_id=session.session_id, **about(session, more=1)),)
     return (
         e.SessionCompleted(
             session_id=session.session_id,
-            session_name=session.session_name,
-            bundle_name=session.bundle.name,
-            turn_count=session.turn_count + 1,
+            **about(session, more=1),
             output=request.output,
             output_digest=request.output_digest,
         ),
@@ -84,9 +84,11 @@ def _lose(request: c.SessionRecordTurnLost, session: Session) -> tuple[Event, ..
         case "cancelled":
             return (e.SessionCancelled(session_id=session.session_id, turn=request.turn), *_ended(session))
         case "timed_out":
-            return (e.SessionTimedOut(session_id=session.session_id, turn=request.turn),)
+            return (e.SessionTimedOut(session_id=session.session_id, turn=request.turn, **about(session)),)
         case None:
-            lost = e.SessionError(session_id=session.session_id, turn=request.turn, error=LOST, error_type="lost")
+            lost = e.SessionError(
+                session_id=session.session_id, turn=request.turn, **about(session), error=LOST, error_type="lost"
+            )
             return (lost,)
 
 

@@ -15,6 +15,7 @@ from tests.unit.given import Happened, History, given
 ROOT = "0b51e0c4-6bd1-4a0d-9c6c-5f0f6a7d9f3e"
 FRESH = "7d5f3c1a-0e2b-4f60-8a9b-c0d1e2f3a4b5"
 BUNDLE = e.BundleRef(uri="/bundles/reviewer", name="reviewer", version="1.2.0", digest="b" * 64)
+REVIEWER: dict[str, Any] = {"session_name": "reviewer", "bundle_name": "reviewer"}
 PREPARED = SpawnFacts(
     bundle_uri=BUNDLE.uri,
     bundle_name=BUNDLE.name,
@@ -72,11 +73,12 @@ def completed(turn_count: int = 1, session_id: str = "s", output: str = "done") 
 
 
 def failed(turn: int = 1, session_id: str = "s") -> Event:
-    return e.SessionError(session_id=session_id, turn=turn, error="exit status 3", error_type="exit_status")
+    told: dict[str, Any] = {"session_id": session_id, **REVIEWER, "turn_count": turn - 1}
+    return e.SessionError(**told, turn=turn, error="exit status 3", error_type="exit_status")
 
 
-def timed_out(turn: int | None = 1, session_id: str = "s") -> Event:
-    return e.SessionTimedOut(session_id=session_id, turn=turn)
+def timed_out(turn: int | None = 1, session_id: str = "s", turn_count: int = 0) -> Event:
+    return e.SessionTimedOut(session_id=session_id, turn=turn, **REVIEWER, turn_count=turn_count)
 
 
 def cancelled(turn: int | None = 1, session_id: str = "s") -> Event:

@@ -17,6 +17,7 @@ from tests.unit.builders import AT, BENCH, facts
 from tests.unit.given import given
 from tests.unit.talks import (
     FRESH,
+    REVIEWER,
     ROOT,
     cancel,
     cancelled,
@@ -227,7 +228,8 @@ class TestTurns:
         assert (session.state, len(session.waiting)) == ("error", 1)
 
     def test_one_that_was_running_when_the_tower_ended_is_not_run_again(self) -> None:
-        history = told(running(), lost()).then(e.SessionError(session_id="s", turn=1, error=LOST, error_type="lost"))
+        error = e.SessionError(session_id="s", turn=1, **REVIEWER, turn_count=0, error=LOST, error_type="lost")
+        history = told(running(), lost()).then(error)
         told(history, started()).then_nothing()
         told(waiting(), lost()).then_nothing()
 
