@@ -61,13 +61,22 @@ class Executions:
         self.workers = SessionWorkers(worker)
         self.spawns = Spawns(follow_ups=follow_ups)
         inputs = Inputs(follow_ups=follow_ups, texts=texts, state=state)
+
+        def abilities(policy: Policy, folder: str, environment: Mapping[str, str]) -> Capabilities:
+            return Capabilities(
+                machine=armed(LocalMachine(working_dir=Path(folder), env=environment)),
+                follow_ups=follow_ups,
+                policy=lambda _session_id: policy,
+                sessions=self.spawns,
+            )
+
         self.runtimes = TowerRuntimes(
             workers=self.workers,
             settings=worker,
             environment=environment,
             panes=panes,
             questions=inputs,
-            spawns=self.spawns,
+            make_abilities=abilities,
         )
         self.output = BrokerOutput(connection, settings.node, max_output_bytes=settings.execution_output_max_mb * MIB)
         self.blobs = blobs_of(settings.home, settings.node)
@@ -78,11 +87,7 @@ class Executions:
                 output=output,
                 blobs=blobs,
                 follow_ups=follow_ups,
-                capabilities=Capabilities(
-                    machine=armed(LocalMachine(working_dir=settings.work_dir, env=environment)),
-                    follow_ups=follow_ups,
-                    policy=lambda _session_id: policy,
-                ),
+                capabilities=abilities(policy, str(settings.work_dir), environment),
                 inputs=inputs,
                 namespaces=Namespaces(blobs=blobs),
             )
@@ -131,6 +136,7 @@ def policy_of(settings: Settings) -> Policy:
         write_file=tuple(os.path.realpath(path) for path in given.write_file),
         fetch=given.fetch,
         run=given.run,
+        spawn=given.spawn,
     )
 
 

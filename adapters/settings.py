@@ -98,7 +98,7 @@ def _default_work_dir(data: dict[str, Any]) -> Path:
 
 class CapabilitySettings(BaseModel):
     """What code in sessions that no bundle made may ask of the tower: paths, hosts (`*.example.com`, `host:port`),
-    commands (`git status`, with any further arguments)."""
+    commands (`git status`, with any further arguments), bundles to spawn sessions from (or true)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -108,6 +108,7 @@ class CapabilitySettings(BaseModel):
     write_file: tuple[str, ...] = ()
     fetch: tuple[str, ...] = ()
     run: tuple[str, ...] = ()
+    spawn: bool | tuple[str, ...] = False
 
 
 class Settings(BaseSettings):
@@ -181,7 +182,8 @@ class Settings(BaseSettings):
     )
     capabilities: CapabilitySettings = Field(
         default=CapabilitySettings(),
-        description="what code may ask of the tower: input, emit (true or false), read_file, write_file, fetch, run",
+        description="what code may ask of the tower: input, emit (true or false), read_file, write_file, fetch, run, "
+        "spawn",
     )
     bundles: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)] = Field(
         default=(),

@@ -44,7 +44,7 @@ from domain.layouts import decide as layouts_decide
 from domain.layouts import events as le
 from domain.layouts import results as layouts_results
 from domain.layouts import state as layouts_state
-from domain.messages import HOST, ORIGIN_PATTERN, POLICY, TOWER, Command, Event, Request, Result
+from domain.messages import HOST, ORIGIN_PATTERN, POLICY, TOWER, Command, Event, Facts, Request, Result
 from domain.node import (
     CommandRejected,
     NodeClaim,
@@ -125,8 +125,8 @@ def decide(command: Command[Request], state: Tower) -> tuple[Event, ...]:
             | sc.SessionRecordStale()
         ) as told:
             return conversations_reports.report(told, command.facts, state.sessions)
-        case sc.SessionEmit() | xc.SessionRecordEmitted(execution_id=None) as said:
-            return emitting.decide(said, state.sessions, state.executions.sessions)
+        case sc.SessionEmit() | xc.SessionRecordEmitted() | xc.CapabilityRecordDenied() as said:
+            return _said(said, command.facts, state)
         case bc.BundleRequest() as asked:
             return bundles_decide.decide(asked, command.facts, state.bundles)
         case xc.ExecutionRequest(session_id=str(taken)) | xc.SessionFork(session_id=str(taken)) if (
@@ -139,18 +139,25 @@ def decide(command: Command[Request], state: Tower) -> tuple[Event, ...]:
             return sessions_decide.decide(asked, command.facts, state.executions)
         case xc.SessionRecordCheckpointed() | xc.SessionRecordRestored() | xc.SessionRecordWorkFailed() as told:
             return sessions_decide.report(told, state.executions)
-        case (
-            xc.ExecutionRecordStarted()
-            | xc.ExecutionReport()
-            | xc.ExecutionRecordRetryDue()
-            | xc.CapabilityRecordDenied()
-            | xc.SessionRecordEmitted()
-        ):
+        case xc.ExecutionRecordStarted() | xc.ExecutionReport() | xc.ExecutionRecordRetryDue():
             told = cast(xc.Reported, command.request)
             return executions_reports.report(told, command.facts, state.executions)
         case _:
             routed = cast(Command[layouts_decide.LayoutRequest], command)
             return layouts_decide.decide(routed, state.layouts, state.containers.known, state.agents)
+
+
+def _said(
+    request: sc.SessionEmit | xc.SessionRecordEmitted | xc.CapabilityRecordDenied, facts: Facts, state: Tower
+) -> tuple[Event, ...]:
+    """By people, and by code in an execution or in a turn of a session."""
+    match request:
+        case sc.SessionEmit() | xc.SessionRecordEmitted(execution_id=None):
+            return emitting.decide(request, state.sessions, state.executions.sessions)
+        case xc.CapabilityRecordDenied(session_id=str()):
+            return conversations_reports.deny(request, state.sessions)
+        case _:
+            return executions_reports.report(request, facts, state.executions)
 
 
 def _of_promise(request: dp.Asked, command: Command[Request], state: Tower) -> tuple[Event, ...]:

@@ -8,7 +8,7 @@ from adapters.executing.sources import Source
 from adapters.runtimes.command import CommandRuntime
 from adapters.runtimes.echo import EchoRuntime
 from adapters.runtimes.pane import PaneRuntime, Panes
-from adapters.runtimes.python import PythonRuntime, Questions, Spawns
+from adapters.runtimes.python import MakeAbilities, PythonRuntime, Questions
 from handlers.session_ports import Runtime, RuntimeFailed
 
 
@@ -25,9 +25,9 @@ class TowerRuntimes:
         environment: Mapping[str, str],
         panes: Panes,
         questions: Questions,
-        spawns: Spawns | None = None,
+        make_abilities: MakeAbilities,
     ) -> None:
-        self._spawns = spawns
+        self._make_abilities = make_abilities
         self._workers = workers
         self._settings = settings
         self._environment = environment
@@ -40,7 +40,9 @@ class TowerRuntimes:
                 mark = f"{self._settings.owner}:{secrets.token_hex(8)}"
                 return CommandRuntime(self._environment, working_dir=self._settings.working_dir, mark=mark)
             case "python":
-                return PythonRuntime(self._workers, self._settings, self._environment, self._questions, self._spawns)
+                return PythonRuntime(
+                    self._workers, self._settings, self._environment, self._questions, self._make_abilities
+                )
             case "pane":
                 return PaneRuntime(self._panes)
             case "echo":

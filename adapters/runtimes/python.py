@@ -1,12 +1,13 @@
 """Python code in a worker: an instruction is a cell, its names live as long as the session.
 
 What a cell prints is the output, then the `repr` of its last expression, or the traceback, as a person at a prompt
-would see it. What it asks by `input()`, the persons at the session are asked. What was said before is not handed over.
+would see it. What it asks by `input()`, the persons at the session are asked; what it asks of the tower is allowed by
+the permissions of its bundle. What was said before is not handed over.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,8 +21,10 @@ from adapters.executing.sources import Source
 from adapters.executing.worker import Asked, Conduct, WorkerFailed
 from adapters.runtimes.environment import environment_of, folder_of
 from adapters.runtimes.kept import Kept
+from adapters.runtimes.permissions import policy_of
 from adapters.runtimes.shapes import PythonShape, shaped
-from handlers.execution_ports import AnswerStatus
+from handlers.effects.capabilities import Asking, Policy, Reply
+from handlers.execution_ports import AnswerStatus, between_executions
 from handlers.session_ports import Output, RuntimeFailed, RuntimeSpec, Turn, TurnError, TurnResult, TurnState
 
 STATES = {
@@ -48,28 +51,21 @@ class Questions(Protocol):
         ...
 
 
-class Spawned(Protocol):
-    """`value` if `status` is ok, else `message`."""
+class Abilities(Protocol):
+    """What code asks of the tower besides."""
 
-    @property
-    def status(self) -> AnswerStatus: ...
+    def may_ask(self, run: Asking, number: int, /) -> bool: ...
 
-    @property
-    def value(self) -> Any: ...
-
-    @property
-    def message(self) -> str: ...
+    async def answer(self, run: Asking, number: int, fields: Mapping[str, Any], /) -> Reply: ...
 
 
-class Spawns(Protocol):
-    """Spawns sessions below a session."""
-
-    async def spawn(self, parent: str, turn: int, n: int, asked: Mapping[str, Any], /) -> Spawned: ...
+MakeAbilities = Callable[[Policy, str, Mapping[str, str]], Abilities]
+"""Of a session with this policy, for commands in this folder with this environment."""
 
 
 class PythonRuntime:
     """`workers`: the tower's pool, whose workers have `settings`. `environment`: what the tower gives away of its
-    own. `spawns`: None where no session can be spawned."""
+    own."""
 
     def __init__(
         self,
@@ -77,10 +73,10 @@ class PythonRuntime:
         settings: WorkerSettings,
         environment: Mapping[str, str],
         questions: Questions,
-        spawns: Spawns | None = None,
+        make_abilities: MakeAbilities,
     ) -> None:
-        self._spawns = spawns
-        self._may_spawn: object = None
+        self._make_abilities = make_abilities
+        self._abilities: Abilities | None = None
         self._workers = workers
         self._settings = settings
         self._environment = environment
@@ -92,17 +88,20 @@ class PythonRuntime:
 
     async def start(self, spec: RuntimeSpec) -> None:
         shape = shaped(spec.runtime, PythonShape)
-        self._session_id, self._may_spawn = spec.session_id, spec.permissions.get("spawn")
+        self._session_id = spec.session_id
         folder = folder_of(shape, spec, self._settings.working_dir)
         if not await asyncio.to_thread(Path(folder).is_dir):
             raise RuntimeFailed("runtime_invalid", f"runtime.working_dir: there is no folder {folder}")
+        environment = environment_of(self._environment, shape, spec)
         settings = msgspec.structs.replace(
             self._settings,
             working_dir=folder,
             python=shape.python or self._settings.python,
-            env=environment_of(self._environment, shape, spec),
+            env=environment,
             limits={**self._settings.limits, **shape.limits},
         )
+        policy = await asyncio.to_thread(policy_of, spec.permissions, folder)
+        self._abilities = self._make_abilities(policy, folder, environment)
         callbacks = Callbacks(on_output=self._printed, on_asked=self._asked)
         session = Session(settings, callbacks, self._workers, conduct=Conduct(grace_s=shape.grace_s))
         self._session, self._running = session, asyncio.create_task(session.run())
@@ -116,7 +115,7 @@ class PythonRuntime:
 
     async def execute(self, turn: Turn, output: Output) -> TurnResult:
         assert self._session is not None
-        printed = self._turn = _UnderWay(turn.turn, output)
+        printed = self._turn = _UnderWay(self._session_id, turn.turn, output)
         job = Job(execution_id=printed.job, code=turn.instruction, timeout_s=turn.timeout_s, default_timeout=False)
         try:
             outcome = await self._session.execute(job)
@@ -136,39 +135,28 @@ class PythonRuntime:
     async def _asked(self, asked: Asked) -> None:
         """Goes on at once: output and the end of the turn are not to wait for an answer."""
         assert self._session is not None
-        if asked.fields.get("capability") == "spawn" and self._spawns is not None and self._turn is not None:
-            self._turn.ask(self._spawned(asked, self._turn, self._spawns))
-        elif asked.kind != "input_request":
-            message = f"{asked.fields.get('capability')}: a session's own code has none of the tower's abilities"
-            self._session.answer(asked, "denied", message=message)
-        elif self._turn is None:
+        if self._turn is None:
             self._session.answer(asked, "eof")
         else:
             self._turn.ask(self._answered(asked, self._turn))
 
     async def _answered(self, asked: Asked, turn: "_UnderWay") -> None:
+        """As the permissions of its bundle say."""
         assert self._session is not None
-        turn.questions += 1
-        n = turn.questions
+        assert self._abilities is not None
+        turn.requests += 1
+        number = turn.requests
         try:
-            answer = await self._questions.ask_in_session(self._session_id, turn.number, n, asked.fields)
-        except asyncio.CancelledError:
-            self._session.answer(asked, "cancelled")
-            raise
-        self._session.answer(asked, answer.status, value=answer.value)
-
-    async def _spawned(self, asked: Asked, turn: "_UnderWay", spawns: Spawns) -> None:
-        """By the plan: `permissions: {spawn: true}`, or a list of the bundles and agents that may be."""
-        assert self._session is not None
-        wanted: dict[str, Any] = asked.fields.get("arguments") or {}
-        name = wanted.get("agent") or wanted.get("bundle")
-        allowed = self._may_spawn is True or (isinstance(self._may_spawn, list | tuple) and name in self._may_spawn)
-        if not allowed:
-            self._session.answer(asked, "denied", message=f"spawn: {name} is not among what this session may spawn")
-            return
-        turn.questions += 1
-        try:
-            reply = await spawns.spawn(self._session_id, turn.number, turn.questions, wanted)
+            if asked.kind != "input_request":
+                reply = await self._abilities.answer(turn, number, asked.fields)
+            elif self._abilities.may_ask(turn, number):
+                turn.questions += 1
+                answer = await self._questions.ask_in_session(
+                    self._session_id, turn.attempt, turn.questions, asked.fields
+                )
+                reply = Reply(answer.status, answer.value)
+            else:
+                reply = Reply("denied", message="input: people may not be asked")
         except asyncio.CancelledError:
             self._session.answer(asked, "cancelled")
             raise
@@ -187,18 +175,23 @@ class PythonRuntime:
 
 
 class _UnderWay:
-    """A turn: what it said, and what it asks."""
+    """A turn: what it said, and what it asks. `questions`: of people, and `requests` of the tower and of people."""
 
-    def __init__(self, number: int, output: Output) -> None:
-        self.number = number
+    def __init__(self, session_id: str, turn: int, output: Output) -> None:
+        self.session_id = session_id
+        self.source = between_executions(session_id)
+        self.execution_id: str | None = None
+        self.attempt = turn
         self.kept = Kept()
         self.questions = 0
+        self.requests = 0
+        self.denials = 0
         self._output = output
         self._asking: set[asyncio.Task[None]] = set()
 
     @property
     def job(self) -> str:
-        return str(self.number)
+        return str(self.attempt)
 
     async def add(self, text: str) -> None:
         for piece in pieces(text):

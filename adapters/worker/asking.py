@@ -39,7 +39,8 @@ class Asking:
             raise
 
     def person(self, prompt: str, *, secret: bool, choices: Sequence[str] | None = None, timeout: float | None) -> str:
-        """A line without its end. Raises `EOFError`, `TimeoutError`, `KeyboardInterrupt`."""
+        """A line without its end. Raises `EOFError`, `TimeoutError`, `KeyboardInterrupt`, `PermissionError` where
+        people may not be asked."""
         with self._one_at_a_time:
             answer = self.ask("input_request", prompt=prompt, secret=secret, choices=choices, timeout=timeout)
         match answer.get("status"):
@@ -49,6 +50,8 @@ class Asking:
                 raise TimeoutError("nobody answered in time")
             case "cancelled":
                 raise KeyboardInterrupt
+            case "denied":
+                raise PermissionError(str(answer.get("message") or "input: people may not be asked"))
             case _:
                 raise EOFError("there is no more input")
 

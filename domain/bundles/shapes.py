@@ -253,6 +253,11 @@ def _module_or_text(value: Any, path: Path) -> Iterator[ShapeFault]:
         yield from _fields("a map with `module`", {}, {"module": _filled, "config": _map_check})(value, path)
 
 
+def _may_spawn(value: Any, path: Path) -> Iterator[ShapeFault]:
+    if not isinstance(_bare(value), bool):
+        yield from _list_of(_text, "true, false, or a list of bundles and agents")(value, path)
+
+
 _MODULE: Final = _fields(
     "a map with `module`", {"module": _filled}, {"id": _filled, "source": _text, "config": _map_check}
 )
@@ -273,7 +278,16 @@ _SECTIONS: Final[Mapping[str, Check]] = {
     "spawn": _fields(_A_MAP, {}, {"exclude_tools": _TEXTS}),
     "runtime": _fields("a map with `kind`", {}, {"kind": _runtime_kind, "argv": _TEXTS}),
     "permissions": _fields(
-        _A_MAP, {}, {"files": _fields(_A_MAP, {}, {"read": _TEXTS, "write": _TEXTS}), "commands": _TEXTS}
+        _A_MAP,
+        {},
+        {
+            "files": _fields(_A_MAP, {}, {"read": _TEXTS, "write": _TEXTS}),
+            "commands": _TEXTS,
+            "hosts": _TEXTS,
+            "input": _is(bool, "true or false"),
+            "emit": _is(bool, "true or false"),
+            "spawn": _may_spawn,
+        },
     ),
     "background_sessions": _list_of(_fields("a map with `name`", {"name": _filled}, {}), "a list of maps with `name`"),
     "instruction": _text,

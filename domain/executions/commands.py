@@ -171,9 +171,12 @@ class ExecutionRecordRetryDue(Request, frozen=True):
 
 
 class CapabilityRecordDenied(Request, frozen=True):
+    """`session_id`: of one that a bundle made, whose turn has asked; its `execution_id` is that of its output."""
+
     execution_id: str
     capability: str
     reason: str
+    session_id: str | None = None
 
 
 class SessionRecordCheckpointed(Request, frozen=True):

@@ -168,7 +168,8 @@ class ExecutionResumed(ExecutionEvent, frozen=True, kw_only=True):
 
 
 class CapabilityDenied(Event, frozen=True, kw_only=True):
-    """Code asked the tower for something that the policy of its session does not allow."""
+    """Code asked the tower for something that the policy of its session does not allow. `execution_id`: `session:{id}`
+    for a turn of a session that a bundle made."""
 
     execution_id: str
     session_id: str

@@ -1,6 +1,8 @@
 """What the tower saw of sessions itself: turns that began and ended, deadlines, bundles that were loaded anew. What
 comes too late changes nothing."""
 
+from domain.executions.commands import CapabilityRecordDenied
+from domain.executions.events import CapabilityDenied
 from domain.messages import Event, Facts
 from domain.sessions import commands as c
 from domain.sessions import events as e
@@ -26,6 +28,21 @@ def report(request: c.Reported, facts: Facts, state: Sessions) -> tuple[Event, .
             return _time_out(session, facts, state)
         case c.SessionRecordStale():
             return _stale(request, session)
+
+
+def deny(request: CapabilityRecordDenied, state: Sessions) -> tuple[Event, ...]:
+    """What code in a turn asked for and may not have."""
+    session = state.known.get(request.session_id or "")
+    if session is None or session.state is not SessionState.RUNNING:
+        return ()
+    return (
+        CapabilityDenied(
+            execution_id=request.execution_id,
+            session_id=session.session_id,
+            capability=request.capability,
+            reason=request.reason,
+        ),
+    )
 
 
 def _runs(session: Session, turn: int) -> bool:

@@ -1,13 +1,15 @@
 """What code may ask of the tower, and whether it may: `tower.read_file`, `write_file`, `fetch`, `run`, `emit`, `spawn`.
 
-Answers the questions that the executing effect hands on; sends `capability.record_denied` and `session.record_emitted`.
-The policy of a session says what is allowed: nothing but asking people and emitting events, unless it lists more.
+Answers the questions of executions and of turns of Python sessions; sends `capability.record_denied` and
+`session.record_emitted`. The policy of a session says what is allowed: nothing but asking people and emitting events,
+unless it lists more.
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 import structlog
@@ -16,7 +18,6 @@ from domain.executions import commands as ec
 from domain.sessions import emitting
 from handlers.effects.ends import encodable, shortened
 from handlers.effects.follow_ups import FollowUps
-from handlers.effects.seats import Run
 from handlers.execution_ports import AnswerStatus, Machine, MachineError, NotAllowed
 
 LIMIT_S: Final = 30.0
@@ -29,13 +30,16 @@ DENIALS: Final = 100
 NAME_CHARACTERS: Final = 128
 REASON_CHARACTERS: Final = 500
 
+_WILD: Final = re.compile(r"\*")
+
 _log = structlog.get_logger(__name__)
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """What a session may have. `read_file`, `write_file`: files, and folders with all that is in them. `fetch`: hosts
-    (`api.example.com`, `*.example.com`, `localhost:8080`; without a port: any). `run`: commands, each with all its
-    arguments or with the ones that it must begin with (`git`, `git status`)."""
+    """What a session may have. `read_file`, `write_file`: files, and folders with all that is in them; in a name, `*`
+    stands for any characters but `/`, `**` for any. `fetch`: hosts (`api.example.com`, `*.example.com`,
+    `localhost:8080`; without a port: any). `run`: commands, each with all its arguments or with the ones that it must
+    begin with (`git`, `git status`). `spawn`: bundles and agents, or true for any."""
 
     input: bool = True
     emit: bool = True
@@ -43,12 +47,38 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     write_file: tuple[str, ...] = ()
     fetch: tuple[str, ...] = ()
     run: tuple[str, ...] = ()
+    spawn: bool | tuple[str, ...] = False
 
 
 class Reply(NamedTuple):
     status: AnswerStatus
     value: Any = None
     message: str = ""
+
+
+class Asking(Protocol):
+    """Who asks: an attempt of an execution, or a turn of a session, whose number is `attempt`. `source`: by which it is
+    known, that of its output. `execution_id`: None for a turn. `denials`: of what it asked."""
+
+    denials: int
+
+    @property
+    def session_id(self) -> str: ...
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def execution_id(self) -> str | None: ...
+
+    @property
+    def attempt(self) -> int: ...
+
+
+class Sessions(Protocol):
+    """Spawns sessions for code."""
+
+    async def spawn(self, asking: Asking, number: int, asked: Mapping[str, Any], /) -> Reply: ...
 
 
 class Denied(Exception):
@@ -58,24 +88,29 @@ class Denied(Exception):
 class Capabilities:
     """`policy`: of a session, by its id."""
 
-    def __init__(self, *, machine: Machine, follow_ups: FollowUps, policy: Callable[[str], Policy]) -> None:
+    def __init__(
+        self, *, machine: Machine, follow_ups: FollowUps, policy: Callable[[str], Policy], sessions: Sessions
+    ) -> None:
+        self._sessions = sessions
         self._machine = machine
         self._follow_ups = follow_ups
         self._policy = policy
 
-    def may_ask(self, run: Run, number: int) -> bool:
+    def may_ask(self, run: Asking, number: int) -> bool:
         """Whether people may be asked; a denial is recorded."""
-        if self._policy(run.execution.session_id).input:
+        if self._policy(run.session_id).input:
             return True
         self._deny(run, number, "input", "people may not be asked")
         return False
 
-    async def answer(self, run: Run, number: int, fields: Mapping[str, Any]) -> Reply:
+    async def answer(self, run: Asking, number: int, fields: Mapping[str, Any]) -> Reply:
         """`number` counts what the attempt asks for. Never raises."""
         capability = str(fields.get("capability"))
         asked: dict[str, Any] = fields.get("arguments") or {}
+        # A session has the time that it is given itself.
+        limit_s = None if capability == "spawn" else _seconds(asked.get("timeout"))
         try:
-            async with asyncio.timeout(_seconds(asked.get("timeout"))):
+            async with asyncio.timeout(limit_s):
                 return await self._perform(run, number, capability, asked)
         except (Denied, NotAllowed) as denied:
             self._deny(run, number, capability, str(denied))
@@ -85,11 +120,11 @@ class Capabilities:
         except MachineError as error:
             return Reply("failed", message=f"{capability}: {error}")
         except Exception as error:  # noqa: BLE001 (one bad request must end neither the tower nor the execution)
-            _log.exception("a capability failed", capability=capability, execution_id=run.execution_id)
+            _log.exception("a capability failed", capability=capability, source=run.source)
             return Reply("failed", message=f"{capability}: {type(error).__name__}")
 
-    async def _perform(self, run: Run, number: int, capability: str, asked: Mapping[str, Any]) -> Reply:
-        policy, machine = self._policy(run.execution.session_id), self._machine
+    async def _perform(self, run: Asking, number: int, capability: str, asked: Mapping[str, Any]) -> Reply:
+        policy, machine = self._policy(run.session_id), self._machine
         match capability:
             case "emit" if policy.emit:
                 return await self._emit(run, number, asked)
@@ -106,9 +141,12 @@ class Capabilities:
                 if not may_run(argv, policy.run):
                     raise Denied(f"{argv[0] if argv else 'no command'} is not among the commands of this session")
                 return Reply("ok", msgspec.to_builtins(await machine.run(argv)))
-            case "spawn":
-                raise Denied("this session was not made from a bundle, and cannot start others")
-            case "emit" | "read_file" | "write_file" | "fetch" | "run":
+            case "spawn" if policy.spawn:
+                wanted = asked.get("agent") or asked.get("bundle")
+                if policy.spawn is not True and wanted not in policy.spawn:
+                    raise Denied(f"{wanted} is not among what this session may spawn")
+                return await self._sessions.spawn(run, number, asked)
+            case "emit" | "read_file" | "write_file" | "fetch" | "run" | "spawn":
                 raise Denied("not allowed in this session")
             case _:
                 return Reply("failed", message=f"the tower knows no {capability}")
@@ -121,39 +159,53 @@ class Capabilities:
         fetched = await self._machine.fetch(url, method, headers, body, among(policy.fetch))
         return Reply("ok", msgspec.to_builtins(fetched))
 
-    async def _emit(self, run: Run, number: int, asked: Mapping[str, Any]) -> Reply:
+    async def _emit(self, run: Asking, number: int, asked: Mapping[str, Any]) -> Reply:
         name, data = str(asked.get("name") or ""), asked.get("data")
         wrong = emitting.problem(name, data)
         if wrong is not None:
             return Reply("failed", message="emit: {}: {}".format(*wrong))
         request = ec.SessionRecordEmitted(
-            session_id=run.execution.session_id, execution_id=run.execution_id, name=name, data=data
+            session_id=run.session_id, execution_id=run.execution_id, name=name, data=data
         )
         step = f"emit:{run.attempt}:{number}"
-        outcome = await self._follow_ups.ask(run.execution_id, step, request, because_of=run.execution_id)
+        cause = run.execution_id or run.session_id
+        outcome = await self._follow_ups.ask(run.source, step, request, because_of=cause)
         if outcome["status"] != "accepted":
             return Reply("failed", message=outcome["error"]["message"])
         return Reply("ok")
 
-    def _deny(self, run: Run, number: int, capability: str, reason: str) -> None:
+    def _deny(self, run: Asking, number: int, capability: str, reason: str) -> None:
         run.denials += 1
         if run.denials > DENIALS:
             return
         request = ec.CapabilityRecordDenied(
-            execution_id=run.execution_id,
+            execution_id=run.source,
             capability=shortened(capability, NAME_CHARACTERS),
             reason=shortened(reason, REASON_CHARACTERS),
+            session_id=run.session_id if run.execution_id is None else None,
         )
-        self._follow_ups.send(run.execution_id, f"denied:{run.attempt}:{number}", request)
+        self._follow_ups.send(run.source, f"denied:{run.attempt}:{number}", request)
 
 
 def within(folders: tuple[str, ...]) -> Callable[[str], bool]:
     """Whether a real path is one of these, or lies below one."""
+    patterns = [_pattern(folder) for folder in folders if _WILD.search(folder)]
+    plain = [folder for folder in folders if not _WILD.search(folder)]
 
     def allowed(path: str) -> bool:
-        return any(PurePosixPath(path).is_relative_to(folder) for folder in folders)
+        if any(PurePosixPath(path).is_relative_to(folder) for folder in plain):
+            return True
+        return any(pattern.fullmatch(path) for pattern in patterns)
 
     return allowed
+
+
+def _pattern(folder: str) -> re.Pattern[str]:
+    """With all that lies below; `/a/**` is `/a` itself, too."""
+    stars = {"**": ".*", "*": "[^/]*"}
+    whole = folder.removesuffix("/**")
+    parts = re.split(r"(\*\*|\*)", whole)
+    return re.compile("".join(stars.get(part, re.escape(part)) for part in parts) + "(/.*)?", re.DOTALL)
 
 
 def among(hosts: tuple[str, ...]) -> Callable[[str], bool]:

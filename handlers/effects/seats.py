@@ -13,7 +13,8 @@ class Run:
 
     def __init__(self, execution: Execution) -> None:
         self.execution = execution
-        self.execution_id = execution.execution_id
+        self.session_id = execution.session_id
+        self.execution_id = self.source = execution.execution_id
         self.attempt = execution.attempt
         self.wrote = False
         self.questions = 0

@@ -1,7 +1,7 @@
-"""Sessions that code in a session spawns: `tower.spawn`, by the same rules as everybody's.
+"""Sessions that code spawns: `tower.spawn`, by the same rules as everybody's.
 
-Sends `session.spawn` below the session that asks; listens to the outcomes of sessions, which foreground ones are
-answered with.
+Sends `session.spawn`, below the session that asks where that was made from a bundle, and `session.cancel` for what
+nobody waits for any more; listens to the outcomes of sessions, which foreground ones are answered with.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from domain.envelope import Recorded
 from domain.sessions import commands as sc
 from domain.sessions import events as se
 from domain.tower import Tower
-from handlers.effects.capabilities import Reply
+from handlers.effects.capabilities import Asking, Reply
 from handlers.effects.follow_ups import FollowUps
 
 REMEMBERED: Final = 1_000
@@ -42,20 +42,29 @@ class Spawns:
             if waiting is not None and not waiting.done():
                 waiting.set_result(reply)
 
-    async def spawn(self, parent: str, turn: int, n: int, asked: Mapping[str, Any]) -> Reply:
-        """What the n-th session says that a turn of `parent` spawns; at once, for one in the background. A bundle that
-        is still being prepared is told as such. Never raises."""
+    async def spawn(self, asking: Asking, number: int, asked: Mapping[str, Any]) -> Reply:
+        """What the session says that is asked for as the `number`-th thing; at once, for one in the background. A
+        bundle that is still being prepared is told as such."""
+        parent = asking.session_id if asking.execution_id is None else None
         try:
             request = msgspec.convert({**asked, "parent_session_id": parent}, sc.SessionSpawn)
         except msgspec.ValidationError as error:
             return Reply("failed", message=f"spawn: {error}")
-        outcome = await self._follow_ups.ask(parent, f"spawn:{turn}:{n}", request, because_of=parent)
+        step, cause = f"spawn:{asking.attempt}:{number}", asking.execution_id or asking.session_id
+        outcome = await self._follow_ups.ask(asking.source, step, request, because_of=cause)
         if outcome["status"] != "accepted":
             return Reply("failed", message=f"spawn: {outcome['error']['code']}: {outcome['error']['message']}")
         told = {name: outcome["result"][name] for name in ("session_id", "promise_id", "state")}
         if request.background:
             return Reply("ok", told)
-        reply = await self._outcome_of(told["session_id"])
+        try:
+            reply = await self._outcome_of(told["session_id"])
+        except asyncio.CancelledError:
+            if parent is None:
+                # Below a session, its end is that of those below it.
+                cancel = sc.SessionCancel(session_id=told["session_id"])
+                self._follow_ups.send(told["session_id"], "left", cancel)
+            raise
         return Reply("ok", {**told, **reply.value}) if reply.status == "ok" else reply
 
     async def _outcome_of(self, session_id: str) -> Reply:

@@ -24,6 +24,7 @@ from handlers.effects.restarting import Restarting
 from handlers.effects.scanning import Scanning
 from handlers.effects.sending import Sending
 from handlers.effects.spawning import Spawning
+from handlers.effects.spawns import Spawns
 from handlers.effects.stages import Stages
 from handlers.effects.sweeping import Sweeping
 from handlers.effects.watching import Watching
@@ -178,7 +179,12 @@ class Tower:
             blobs=blobs,
             follow_ups=follow_ups,
             inputs=Inputs(follow_ups=follow_ups, texts=texts, state=lambda: self.writer.ledger.tower),
-            capabilities=Capabilities(machine=NoMachine(), follow_ups=follow_ups, policy=lambda _: Policy()),
+            capabilities=Capabilities(
+                machine=NoMachine(),
+                follow_ups=follow_ups,
+                policy=lambda _: Policy(),
+                sessions=Spawns(follow_ups=follow_ups),
+            ),
             namespaces=Namespaces(blobs=blobs),
         )
         self._deadlines = Deadlines(timers=timers, follow_ups=follow_ups, clock=clock)

@@ -209,6 +209,13 @@ class TestTurns:
         history = told(history, started(3)).then(turn_started(3))
         told(history, turn_ended(turn=3)).then(turn_completed(3), completed(3))
 
+    def test_what_code_may_not_have_is_recorded_while_it_runs(self) -> None:
+        asked = {"execution_id": "session:s", "capability": "run", "reason": "not allowed", "session_id": "s"}
+        denied = xc.CapabilityRecordDenied(**asked)
+        told(running(), denied).then(xe.CapabilityDenied(**asked))
+        told(rested(), denied).then_nothing()
+        told((), denied).then_nothing()
+
     def test_the_last_one_completes_the_session(self) -> None:
         told(running(), turn_ended()).then(turn_completed(), completed())
 

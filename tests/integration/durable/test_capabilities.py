@@ -88,3 +88,26 @@ async def test_what_the_settings_list_is_allowed_and_no_more(
     assert end["error"]["exception_type"] == "TimeoutError"
     end = await runs.run("tower.run(['sh', '-c', 'yes'])", session_id="may")
     assert end["error"]["exception_type"] == "RuntimeError"
+
+
+ECHO = "{'bundle': {'name': 'echo'}, 'runtime': {'kind': 'echo', 'delay_s': %s}}"
+
+
+async def test_sessions_may_be_spawned_if_the_settings_say_so(make_runs: Callable[..., Runs]) -> None:
+    runs = make_runs(AGENTTOWER_CAPABILITIES='{"spawn": true}')
+    echo = ECHO % 0
+    spawned = await runs.value(f"tower.spawn({echo}, 'hello')")
+    assert isinstance(spawned, dict)
+    assert (spawned["state"], spawned["output"], spawned["turn_count"]) == ("completed", "hello", 1)
+    aside = await runs.value(f"tower.spawn({echo}, 'hello', background=True)")
+    assert isinstance(aside, dict) and "output" not in aside
+    told = runs.desk.events(kind="session", id=spawned["session_id"])[0]["data"]
+    assert (told["parent_session_id"], told["depth"], told["owner"]) == (None, 0, "tower")
+
+
+async def test_what_nobody_waits_for_any_more_is_cancelled(make_runs: Callable[..., Runs]) -> None:
+    runs = make_runs(AGENTTOWER_CAPABILITIES='{"spawn": true}')
+    echo = ECHO % 5
+    end = await runs.run(f"tower.spawn({echo}, 'a b c d e f g h', session_id='left')", timeout=2)
+    assert end["event"] == "timed_out"
+    await runs.of_session("left", "cancelled")

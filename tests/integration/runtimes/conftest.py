@@ -13,6 +13,7 @@ from adapters.executing.sources import Starter
 from adapters.runtimes.command import CommandRuntime
 from adapters.runtimes.echo import EchoRuntime
 from adapters.runtimes.python import PythonRuntime
+from handlers.effects.capabilities import Asking, Policy, Reply
 from handlers.effects.inputs import Answer
 from handlers.session_ports import RUNTIME_ERRORS, Message, Runtime, RuntimeSpec, Turn, TurnResult
 
@@ -41,6 +42,19 @@ class Person:
             self.dropped += 1
             raise
         return Answer("eof")
+
+
+class Able:
+    """Answers what code asks of the tower with what is asked, as a policy allows; nothing is done."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+
+    def may_ask(self, run: Asking, number: int) -> bool:
+        return self._policy.input
+
+    async def answer(self, run: Asking, number: int, fields: Mapping[str, Any]) -> Reply:
+        return Reply("ok", [run.source, run.attempt, number, fields["capability"]])
 
 
 class Stage:
@@ -104,7 +118,7 @@ async def make_stage(tmp_path: Path) -> AsyncIterator[MakeStage]:
                     one: Runtime = CommandRuntime(tower, working_dir=str(tmp_path), mark=mark)
                     runtime = command_map(**runtime)
                 case "python":
-                    one = PythonRuntime(workers, settings, tower, person)
+                    one = PythonRuntime(workers, settings, tower, person, lambda policy, *_: Able(policy))
                 case _:
                     one = EchoRuntime()
             made.append(one)

@@ -88,6 +88,17 @@ class Talks:
         assert found is not None
         return found
 
+    async def denied(self, session_id: str, count: int = 1) -> list[tuple[str, str]]:
+        """What code in it asked of the tower and may not have: capability and reason, once there are so many."""
+
+        def look() -> list[Event]:
+            found = self.desk.events(kind="capability", id=f"session:{session_id}")
+            return found if len(found) >= count else []
+
+        found = await eventually(look, f"denials of {session_id}", timeout_s=DEADLINE_S)
+        assert {each["data"]["session_id"] for each in found} == {session_id}
+        return [(each["data"]["capability"], each["data"]["reason"]) for each in found]
+
     async def says(self, session_id: str, text: str) -> None:
         """Until its output holds the text."""
 

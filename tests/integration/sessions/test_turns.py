@@ -168,3 +168,5 @@ async def test_code_in_a_session_spawns_others_by_the_same_rules(talks: Talks) -
     assert (child["depth"], child["owner"], child["state"]) == (1, "tower", "completed")
     talks.instruct(session, "tower.spawn(None, 'hello', agent='other')")
     assert (await talks.rest(session, 2))["error_type"] == "PermissionError"
+    denied = await talks.denied(session)
+    assert denied == [("spawn", "other is not among what this session may spawn")]
