@@ -14,6 +14,8 @@ from domain import promises as dp
 from domain import sends as ds
 from domain.agents import commands as ac
 from domain.agents import events as ae
+from domain.background import commands as bgc
+from domain.background import events as bge
 from domain.bundles import commands as bc
 from domain.bundles import events as be
 from domain.executions import commands as xc
@@ -62,6 +64,14 @@ def _session(name: str, event: type[Event]) -> EventType:
 
 def _bundle(name: str, event: type[Event]) -> EventType:
     return EventType(name=f"bundle.{name}", event=event, id_field="bundle_id")
+
+
+def _background(name: str, event: type[Event]) -> EventType:
+    return EventType(name=f"background.{name}", event=event, id_field="background_id")
+
+
+def _trigger(name: str, event: type[Event]) -> EventType:
+    return EventType(name=f"trigger.{name}", event=event, id_field="trigger_id")
 
 
 EVENTS: Final = (
@@ -139,6 +149,16 @@ EVENTS: Final = (
     _bundle("overlay_requested", be.BundleOverlayRequested),
     _bundle("overlay_written", be.BundleOverlayWritten),
     _bundle("overlay_failed", be.BundleOverlayFailed),
+    _background("declared", bge.BackgroundDeclared),
+    _background("starting", bge.BackgroundStarting),
+    _background("running", bge.BackgroundRunning),
+    _background("failed", bge.BackgroundFailed),
+    _background("stopped", bge.BackgroundStopped),
+    _background("run_started", bge.BackgroundRunStarted),
+    _background("run_ended", bge.BackgroundRunEnded),
+    _trigger("fired", bge.TriggerFired),
+    _trigger("refused", bge.TriggerRefused),
+    _trigger("dropped", bge.TriggerDropped),
     EventType(name="container.scan_requested", event=dc.ContainerScanRequested, id_field="scan_id"),
     EventType(name="container.registered", event=dc.ContainerRegistered, id_field="container_id"),
     EventType(name="container.gone", event=dc.ContainerGone, id_field="container_id"),
@@ -214,6 +234,15 @@ REQUESTS: Final = (
     RequestType(name="bundle.record_prepared", request=bc.BundleRecordPrepared, internal=True),
     RequestType(name="bundle.record_failed", request=bc.BundleRecordFailed, internal=True),
     RequestType(name="bundle.record_overlay", request=bc.BundleRecordOverlay, internal=True),
+    RequestType(name="background.start", request=bgc.BackgroundStart),
+    RequestType(name="background.stop", request=bgc.BackgroundStop),
+    RequestType(name="background.declare", request=bgc.BackgroundDeclare, internal=True),
+    RequestType(name="background.record_running", request=bgc.BackgroundRecordRunning, internal=True),
+    RequestType(name="background.record_failed", request=bgc.BackgroundRecordFailed, internal=True),
+    RequestType(name="background.record_restart_due", request=bgc.BackgroundRecordRestartDue, internal=True),
+    RequestType(name="background.record_run_ended", request=bgc.BackgroundRecordRunEnded, internal=True),
+    RequestType(name="trigger.fire", request=bgc.TriggerFire),
+    RequestType(name="trigger.record_fired", request=bgc.TriggerRecordFired, internal=True),
     RequestType(name="container.scan", request=dc.ContainerScan),
     RequestType(name="container.record_found", request=dc.ContainerRecordFound, internal=True),
     RequestType(name="container.record_scan", request=dc.ContainerRecordScan, internal=True),

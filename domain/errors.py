@@ -44,6 +44,7 @@ DETAILS: Final[Mapping[str, frozenset[str]]] = {
     "bundle_invalid": frozenset({"file", "line", "field", "expected"}),
     "bundle_not_found": frozenset({"bundle", "searched"}),
     "bundle_include_cycle": frozenset({"chain"}),
+    "background_not_found": frozenset({"name"}),
     "read_model_behind": frozenset({"after", "position"}),
     "command_not_found": frozenset({"command_id"}),
     "outcome_pending": frozenset({"command_id", "timeout_s"}),

@@ -72,7 +72,8 @@ class SpawnFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The bundle that a session is to be spawned from, prepared, with what it inherits: the plan is a file by now.
 
     `refusal`: code, message and details of what is wrong with it. `context_digest`: the file with the messages that it
-    gets from its parent, None for none.
+    gets from its parent, None for none. `background_sessions`: what the bundle declares, as written; relative paths in
+    them begin in `background_folder`.
     """
 
     bundle_uri: str = ""
@@ -86,6 +87,8 @@ class SpawnFacts(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     refusal: tuple[str, str, dict[str, Any]] | None = None
     depth_limit: int = 8
+    background_sessions: tuple[dict[str, Any], ...] = ()
+    background_folder: str = ""
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +99,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     could not tell. `restart_backoff_s`: wait of the first restart that a policy makes.
     `text_digest` names the file that holds a text to send, None where it could not be sent when this was looked up.
     `spawn` is None while the bundle is not prepared.
-    `worker_waits`: the session has a worker that does nothing.
+    `worker_waits`: the session has a worker that does nothing. `max_causation_depth`: runs that may lead to each other.
     """
 
     at: datetime
@@ -110,6 +113,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     text_digest: str | None = None
     spawn: SpawnFacts | None = None
     worker_waits: bool = False
+    max_causation_depth: int = 32
 
 
 R_co = TypeVar("R_co", bound=Request, covariant=True)

@@ -18,6 +18,13 @@ from domain.agents import commands as ac
 from domain.agents import decide as agents_decide
 from domain.agents import events as ae
 from domain.agents import state as agents_state
+from domain.background import commands as bgc
+from domain.background import decide as background_decide
+from domain.background import events as bge
+from domain.background import evolving as background_evolving
+from domain.background import results as background_results
+from domain.background import routing
+from domain.background import state as background_state
 from domain.bundles import commands as bc
 from domain.bundles import decide as bundles_decide
 from domain.bundles import events as be
@@ -30,7 +37,7 @@ from domain.containers import (
     ContainerScan,
     ContainerScanRequested,
 )
-from domain.errors import Rejection, host_only
+from domain.errors import Rejection
 from domain.executions import commands as xc
 from domain.executions import decide as executions_decide
 from domain.executions import events as xe
@@ -44,7 +51,7 @@ from domain.layouts import decide as layouts_decide
 from domain.layouts import events as le
 from domain.layouts import results as layouts_results
 from domain.layouts import state as layouts_state
-from domain.messages import HOST, ORIGIN_PATTERN, POLICY, TOWER, Command, Event, Facts, Request, Result
+from domain.messages import HOST, Command, Event, Facts, Request, Result
 from domain.node import (
     CommandRejected,
     NodeClaim,
@@ -53,6 +60,7 @@ from domain.node import (
     NodeRecordForeign,
     record_foreign,
 )
+from domain.origins import check_origin
 from domain.sends import PaneSend, PaneSendRequested, SendEvent, Sends
 from domain.sessions import commands as sc
 from domain.sessions import decide as conversations_decide
@@ -76,14 +84,22 @@ class Tower(msgspec.Struct, frozen=True, kw_only=True):
     executions: executions_state.Executions = executions_state.Executions()
     sessions: conversations_state.Sessions = conversations_state.Sessions()
     bundles: bundles_state.Bundles = bundles_state.Bundles()
+    backgrounds: background_state.Backgrounds = background_state.Backgrounds()
     sequences: Map[tuple[str, str], int] = Map()
     instance: str | None = None
     foreign_to: int = 0
 
 
 def decide(command: Command[Request], state: Tower) -> tuple[Event, ...]:
-    """The events of a command; `()` when there is nothing to do. Raises `Rejection`."""
-    _check_origin(command, state)
+    """The events of a command and what follows from them at once; `()` when there is nothing to do. Raises
+    `Rejection`."""
+    check_origin(command, state)
+    events = routing.marked(_decide(command, state), state.backgrounds)
+    after = routing.consequences(events, command.facts, state.sessions, state.backgrounds, state.sequences)
+    return (*events, *after) if after else events
+
+
+def _decide(command: Command[Request], state: Tower) -> tuple[Event, ...]:
     match command.request:
         case NodeClaim() as claim:
             return (NodeClaimed(node=claim.node, instance=claim.instance, pid=claim.pid, host=claim.host),)
@@ -107,13 +123,9 @@ def decide(command: Command[Request], state: Tower) -> tuple[Event, ...]:
             return sending.report(told, state.sends, state.layouts)
         case dp.PromiseCreate() | dp.PromiseResolve() | dp.PromiseReject() | dp.PromiseCancel() | dp.PromiseExpire():
             return _of_promise(command.request, command, state)
-        case (
-            sc.SessionSpawn()
-            | sc.SessionInstruct()
-            | sc.SessionCancel()
-            | sc.SessionEnd()
-            | sc.SessionResume() as asked
-        ):
+        case sc.SessionSpawn() as spawn:
+            return _spawn(spawn, command, state)
+        case sc.SessionInstruct() | sc.SessionCancel() | sc.SessionEnd() | sc.SessionResume() as asked:
             return conversations_decide.decide(
                 asked, command.origin, command.facts, state.sessions, state.executions.sessions
             )
@@ -127,6 +139,9 @@ def decide(command: Command[Request], state: Tower) -> tuple[Event, ...]:
             return conversations_reports.report(told, command.facts, state.sessions)
         case sc.SessionEmit() | xc.SessionRecordEmitted() | xc.CapabilityRecordDenied() as said:
             return _said(said, command.facts, state)
+        case request if isinstance(request, bgc.BackgroundRequest):
+            of_background = cast(Command[bgc.BackgroundRequest], command)
+            return background_decide.decide(of_background, state.backgrounds, state.sessions)
         case bc.BundleRequest() as asked:
             return bundles_decide.decide(asked, command.facts, state.bundles)
         case xc.ExecutionRequest(session_id=str(taken)) | xc.SessionFork(session_id=str(taken)) if (
@@ -166,6 +181,17 @@ def _of_promise(request: dp.Asked, command: Command[Request], state: Tower) -> t
     return dp.decide(request, command.origin, command.facts, state.promises)
 
 
+def _spawn(spawn: sc.SessionSpawn, command: Command[Request], state: Tower) -> tuple[Event, ...]:
+    """With the background sessions that its bundle declares."""
+    events = conversations_decide.decide(
+        spawn, command.origin, command.facts, state.sessions, state.executions.sessions
+    )
+    spawned = events[0] if events else None
+    if not isinstance(spawned, se.SessionSpawned):
+        return events
+    return (*events, *background_decide.with_children(spawned, command.facts, state.backgrounds))
+
+
 def _record_found(found: ContainerRecordFound, state: Tower) -> tuple[Event, ...]:
     """What changed, with the panes and agents that are lost by it. A container is gone with the last of them."""
     changes = containers_registry.record_found(found, state.containers)
@@ -179,7 +205,7 @@ def _record_found(found: ContainerRecordFound, state: Tower) -> tuple[Event, ...
 def admits(command: Command[PaneSend | xc.ExecutionAnswer], state: Tower) -> bool:
     """Whether the text would be taken on this state and must not be recorded: only then it is worth a file."""
     try:
-        _check_origin(command, state)
+        check_origin(command, state)
         match command.request:
             case PaneSend():
                 sending.check(command.request, state.sends, state.layouts, state.agents)
@@ -216,7 +242,12 @@ def evolve(state: Tower, event: Event) -> Tower:
         case xe.ExecutionEvent() | xe.NamespaceEvent() | xe.CapabilityDenied():
             changed = {"executions": executions_evolving.evolve(state.executions, event)}
         case se.SessionEvent():
-            changed = {"sessions": conversations_evolving.evolve(state.sessions, event)}
+            changed = {
+                "sessions": conversations_evolving.evolve(state.sessions, event),
+                "backgrounds": background_evolving.evolve(state.backgrounds, event),
+            }
+        case bge.BackgroundEvent() | bge.TriggerEvent():
+            changed = {"backgrounds": background_evolving.evolve(state.backgrounds, event)}
         case be.BundleEvent():
             changed = {"bundles": bundles_state.evolve(state.bundles, event)}
         case SendEvent():
@@ -228,14 +259,17 @@ def evolve(state: Tower, event: Event) -> Tower:
     evolved = msgspec.structs.replace(
         state, sequences=state.sequences.set(key, state.sequences.get(key, 0) + 1), **changed
     )
-    if key[0] not in ("execution", "promise"):
+    if key[0] not in ("execution", "promise", "background", "trigger"):
         return evolved
-    return msgspec.structs.replace(evolved, sequences=_without_forgotten(state, evolved))
+    return msgspec.structs.replace(evolved, sequences=_without_forgotten(event, state, evolved))
 
 
-def _without_forgotten(before: Tower, after: Tower) -> Map[tuple[str, str], int]:
+def _without_forgotten(event: Event, before: Tower, after: Tower) -> Map[tuple[str, str], int]:
     """No event follows for what is forgotten."""
     sequences = after.sequences
+    for key in background_evolving.closed(event, after.backgrounds):
+        if key in sequences:
+            sequences = sequences.delete(key)
     execution_id = executions_state.forgotten(before.executions, after.executions)
     promise_id = dp.forgotten(before.promises, after.promises)
     for key in (("execution", execution_id), ("capability", execution_id), ("promise", promise_id)):
@@ -265,6 +299,7 @@ def result(events: Sequence[Event]) -> Result:
                 if isinstance(event, ae.AgentAdopted | ae.AgentReported):
                     return agents_decide.result(event)
             told = executions_results.result(events[0]) or dp.result(events[0]) or conversations_results.result(events)
+            told = told or background_results.result(events)
             return layouts_results.result(events) if told is None else told
 
 
@@ -279,61 +314,7 @@ def standing(request: Request, state: Tower, origin: str = HOST) -> Result:
             return dp.standing(request, state.promises)
         case _:
             told = conversations_results.standing(request, state.sessions, origin)
+            told = background_results.standing(request, state.backgrounds) if told is None else told
             if told is not None:
                 return told
             return executions_results.standing(request, state.executions, state.promises, origin)
-
-
-def _check_origin(command: Command[Request], state: Tower) -> None:
-    """The operator and the tower itself act everywhere, a bench peer in its own container only.
-
-    A reserved request touches nothing and is no secret: every peer that can be resolved learns that it is reserved.
-    """
-    if command.origin in (HOST, TOWER, POLICY):
-        return
-    resolved = ORIGIN_PATTERN.match(command.origin) is not None
-    if resolved and isinstance(
-        command.request, dp.PromiseCreate | dp.PromiseResolve | dp.PromiseReject | dp.PromiseCancel
-    ):
-        _check_owner(command.request, command.origin, state.promises)
-        return
-    if resolved and isinstance(command.request, lc.PanePromote):
-        return
-    if not resolved or _container_of(command.request, state) != command.origin:
-        raise host_only()
-
-
-def _check_owner(request: dp.PromiseCreate | dp.Settle, origin: str, promises: dp.Promises) -> None:
-    """A peer makes promises, and settles those that it made."""
-    promise = promises.known.get(request.id or "")
-    if promise is None and isinstance(request, dp.PromiseCreate) and not dp.reserved(request.id):
-        return
-    if promise is None or promise.owner != origin:
-        raise host_only()
-
-
-def _container_of(request: Request, state: Tower) -> str | None:
-    layouts = state.layouts
-    match request:
-        case lc.LayoutCreate():
-            return request.container_id
-        case lc.LayoutRemove() | lc.LayoutRestore():
-            layout = layouts.layouts.get(request.layout_id)
-            return None if layout is None else layout.container_id
-        case ac.AgentAdopt():
-            return request.container_id
-        case lc.PaneRemove() | ac.AgentReport() | PaneSend():
-            return _container_of_pane(request.pane_id, state)
-        case lc.PaneRecreate():
-            return _container_of_pane(request.predecessor_pane_id, state)
-        case _:
-            return None
-
-
-def _container_of_pane(pane_id: str, state: Tower) -> str | None:
-    """Of a managed pane, or of an adopted agent that is taken for one."""
-    pane = state.layouts.panes.get(pane_id)
-    if pane is not None:
-        return pane.container_id
-    agent = state.agents.known.get(pane_id)
-    return None if agent is None else agent.container_id

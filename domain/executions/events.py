@@ -235,11 +235,12 @@ class SessionWorkFailed(NamespaceEvent, frozen=True, kw_only=True):
 
 class SessionEmitted(NamespaceEvent, frozen=True, kw_only=True):
     """The session had something to tell whoever listens. `execution_id`: the code that said it, None where it was not
-    code of an execution."""
+    code of an execution. `depth`: how many runs of background sessions led to it, where there was one."""
 
     execution_id: str | None = None
     name: str
     data: Any = None
+    depth: int | UnsetType = UNSET
 
 
 class SessionForked(NamespaceEvent, frozen=True, kw_only=True):

@@ -31,6 +31,7 @@ from domain.messages import Event
 from domain.node import CommandRejected, NodeClaimed, NodeForeignEntriesFound
 from domain.sends import PaneSendBegun, PaneSendFailed, PaneSendRequested, PaneTextSent
 from domain.sessions import events as s
+from tests.contract import background
 
 SAMPLES: Final = Path(__file__).parent / "samples"
 SUMS: Final = SAMPLES / "SHA256SUMS"
@@ -334,6 +335,7 @@ EXAMPLES: Final[tuple[Event, ...]] = (
     b.BundleOverlayRequested(**BUNDLE, **CHANGE, action="add", include="/etc/bundles/company.yaml"),
     b.BundleOverlayWritten(**BUNDLE, **CHANGE, includes=("/etc/bundles/company.yaml",)),
     b.BundleOverlayFailed(**BUNDLE, **CHANGE, code="bundle_not_found", message="there is no such bundle"),
+    *background.EXAMPLES,
     CommandRejected(
         command_id=COMMAND,
         noun="layout",

@@ -38,6 +38,7 @@ WIRE = {
     "session_ended": ({"session_id", "state"}, 409),
     "spawn_depth_exceeded": ({"depth", "limit"}, 409),
     "checkpoint_not_found": ({"checkpoint"}, 404),
+    "background_not_found": ({"name"}, 404),
     "bundle_invalid": ({"file", "line", "field", "expected"}, 422),
     "bundle_not_found": ({"bundle", "searched"}, 404),
     "bundle_include_cycle": ({"chain"}, 409),

@@ -1,0 +1,1 @@
+"""Background sessions: what triggers them, what waits, and what runs."""
