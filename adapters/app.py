@@ -33,6 +33,7 @@ from adapters.nats.output import MIB
 from adapters.nats.output_feed import OutputFeed
 from adapters.nats.rpc_door import RpcDoor
 from adapters.nats.streams import ensure_streams
+from adapters.nats.subscribing import subscribers
 from adapters.parts import Connections, Parts
 from adapters.rpc.calling import Calls
 from adapters.settings import Settings
@@ -143,6 +144,7 @@ def _services(
         bound_host=settings.http_host,
         containers=lambda: engine.writer.ledger.tower.containers.known,
         container_of=lambda event: container_of(event, engine.writer.ledger.tower),
+        consumers=partial(subscribers, connections.tower, settings.node),
     )
 
 

@@ -204,7 +204,7 @@ class Queries:
 
     def _target(self, path: str, query: Mapping[str, object]) -> str:
         given = {key: value for key, value in query.items() if value is not None}
-        return f"{path}?{urlencode(given)}" if given else path
+        return f"{path}?{urlencode(given, doseq=True)}" if given else path
 
     def _encoded(self, body: object) -> bytes | None:
         return None if body is None else json.dumps(body).encode()

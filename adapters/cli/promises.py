@@ -1,7 +1,6 @@
 """`agenttower promise list|show|create|resolve|reject|cancel`."""
 
 import json
-import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -9,7 +8,7 @@ import typer
 from adapters.cli import complete, output, references
 from adapters.cli.command import Cli, Json, register
 from adapters.cli.elapsed import spent
-from adapters.cli.failures import Failure
+from adapters.cli.values import value_of
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -130,7 +129,7 @@ def create(
     as_json: Json = False,
 ) -> None:
     """Make a promise, for somebody to settle."""
-    wanted: dict[str, object] = {"id": promise_id, "timeout": timeout, "data": _value(data)}
+    wanted: dict[str, object] = {"id": promise_id, "timeout": timeout, "data": value_of(data)}
     _say(cli.command("promise", "create", wanted), as_json)
 
 
@@ -151,7 +150,7 @@ def cancel(cli: Cli, promise: PromiseReference, value: Value = None, as_json: Js
 
 def _settle(cli: Cli, verb: str, promise: str, value: str | None, as_json: bool) -> None:
     promise_id = references.promise_id(cli.queries, promise)
-    _say(cli.command("promise", verb, {"id": promise_id, "value": _value(value)}), as_json)
+    _say(cli.command("promise", verb, {"id": promise_id, "value": value_of(value)}), as_json)
 
 
 def _say(outcome: dict[str, Any], as_json: bool) -> None:
@@ -161,18 +160,3 @@ def _say(outcome: dict[str, Any], as_json: bool) -> None:
         return
     before = ", as it was before" if result.get("replay") else ""
     output.say(f"Promise {result['promise_id']} is {result['state']}{before}")
-
-
-def _value(text: str | None) -> Any:
-    """What stands on a command line for a value."""
-    if text == "-":
-        try:
-            text = sys.stdin.buffer.read().decode().removesuffix("\n")
-        except UnicodeDecodeError as error:
-            raise Failure(f"standard input is not UTF-8, at byte {error.start}") from error
-    if text is None:
-        return None
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

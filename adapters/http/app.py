@@ -13,6 +13,7 @@ from adapters.http import (
     probes,
     routes,
     sessions,
+    subscriptions,
     surfaces,
 )
 from adapters.http.admission import ByKernel, ByToken
@@ -39,6 +40,7 @@ def create_api() -> FastAPI:
     api.include_router(executions.router)
     api.include_router(execution_output.router)
     api.include_router(surfaces.router)
+    api.include_router(subscriptions.router)
     api.include_router(sessions.router)
     api.include_router(launching.router)
     api.include_router(probes.router)

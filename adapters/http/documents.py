@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-from adapters.http import bundle_rows, container_rows, execution_rows, rows, session_rows
+from adapters.http import background_rows, bundle_rows, container_rows, execution_rows, rows, session_rows
 from adapters.http.command_body import CommandBody
 from adapters.rpc.methods import METHODS, Command, Method
 from domain import catalogue
@@ -103,6 +103,20 @@ SURFACE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     },
     204: {"description": "There is nothing behind `Last-Event-ID`, and never will be."},
     **{status: _error(status) for status in (401, 403, 404, 422, 500, 503)},
+}
+
+TOLD_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "Server-sent events, without an end.",
+        "content": {
+            "text/event-stream": {
+                "schema": {"type": "string"},
+                "example": f"id: 1234\nevent: {background_rows.TOLD['name']}\ndata: "
+                f"{msgspec.json.encode(background_rows.TOLD).decode()}\n\n",
+            }
+        },
+    },
+    **{status: _error(status) for status in (401, 403, 422, 500, 503)},
 }
 
 VALUE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
@@ -269,7 +283,8 @@ RPC_BODY: Final[dict[str, Any]] = {
 
 def _mend(schemas: dict[str, Any]) -> None:
     """FastAPI drops null values, those of examples too, and turns whole bounds into floats."""
-    every = vars(rows) | vars(container_rows) | vars(execution_rows) | vars(bundle_rows) | vars(session_rows)
+    modules = (rows, container_rows, execution_rows, bundle_rows, session_rows, background_rows)
+    every = {name: value for module in modules for name, value in vars(module).items()}
     for model in every.values():
         if isinstance(model, type) and issubclass(model, BaseModel) and model.__name__ in schemas:
             extra = model.model_config.get("json_schema_extra")

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, NotRequired, Protocol, TypedDict
 
 from prometheus_client import CollectorRegistry
 
+from adapters.http.subscribers import Subscribers
 from domain.envelope import Stored
 from domain.errors import Rejection
 from domain.executions.events import ExecutionState
@@ -286,6 +287,16 @@ class Transcript(Protocol):
     async def __call__(self, session_id: str, digest: str, /) -> Sequence[Message]: ...
 
 
+class Consumers(Protocol):
+    async def __call__(self) -> Sequence[Row]:
+        """The subscriptions that read at the broker, as `Subscribers.lags` tells them."""
+        ...
+
+
+async def _no_consumers() -> Sequence[Row]:
+    return ()
+
+
 class Ready(Protocol):
     async def __call__(self) -> Mapping[str, Check]: ...
 
@@ -323,6 +334,8 @@ class HttpServices:
     max_streams: int = MAX_STREAMS
     containers: Callable[[], Iterable[str]] = tuple
     container_of: ContainerOf = _unknown_container
+    subscribers: Subscribers = field(default_factory=Subscribers)
+    consumers: Consumers = _no_consumers
 
     def __post_init__(self) -> None:
         if len(self.token) < 16:

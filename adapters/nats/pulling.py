@@ -8,6 +8,7 @@ holds at most `window` messages and is never cut off by the broker.
 import asyncio
 import random
 import secrets
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
@@ -64,14 +65,23 @@ class StreamReader(Generic[T]):
         contiguous: bool = False,
         window: int = 2 * BATCH,
         filter_subject: str | None = None,
+        filter_subjects: Sequence[str] = (),
+        name_prefix: str = "r",
+        metadata: Mapping[str, str] | None = None,
     ) -> None:
-        """`contiguous`: a hole in the stream's own sequence, too, means that a message may be missing."""
+        """`contiguous`: a hole in the stream's own sequence, too, means that a message may be missing. The consumer is
+        called `name_prefix` and random digits; it holds `metadata` for whoever lists it."""
         self.client = client
         self._stream = stream
         self._build = build
         self._contiguous = contiguous
         self._window = window
-        self._filter: dict[str, Any] = {} if filter_subject is None else {"filter_subject": filter_subject}
+        self._config: dict[str, Any] = {} if filter_subject is None else {"filter_subject": filter_subject}
+        if filter_subjects:
+            self._config["filter_subjects"] = list(filter_subjects)
+        if metadata is not None:
+            self._config["metadata"] = dict(metadata)
+        self._name_prefix = name_prefix
         self._woken = False
         self._arrived = asyncio.Event()
         self._items: list[T] = []
@@ -101,7 +111,7 @@ class StreamReader(Generic[T]):
         """Make the consumer. Raises `ApiError`, `NoResponders`, `NoAnswer`."""
         await self._drop_consumer()
         client = self.client
-        self._consumer = f"r{secrets.token_hex(8)}"
+        self._consumer = f"{self._name_prefix}{secrets.token_hex(8)}"
         self._inbox = client.new_inbox()
         self._delivered = 0
         self._outstanding = 0
@@ -116,7 +126,7 @@ class StreamReader(Generic[T]):
             "mem_storage": True,
             "num_replicas": 1,
             "inactive_threshold": int(INACTIVE_S * 1e9),
-            **self._filter,
+            **self._config,
         }
         subject = f"CONSUMER.CREATE.{self._stream}.{self._consumer}"
         info = await js_api(client, subject, {"stream_name": self._stream, "config": config, "action": "create"})

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, Final, Self
 
 import httpx
@@ -13,6 +13,7 @@ from msgspec import UNSET
 from adapters.nats import subjects
 from adapters.nats.client import CommandClient
 from adapters.nats.connection import connect
+from adapters.nats.subscribing import Subscription
 from adapters.nats.wire import NoAnswer, NoResponders, WireClient, headers_of
 from adapters.system import SystemIds
 from domain.catalogue import UndecodableEvent
@@ -20,6 +21,8 @@ from domain.envelope import Stored, decode
 from domain.errors import Rejection
 from domain.executions.state import END_NAMES, asked_by
 from domain.messages import Event
+from domain.sessions.hearing import ToldEvent
+from domain.sessions.telling import Wanted
 
 OUTCOME_S: Final = 30.0
 RETRY_S: Final = 1.0
@@ -82,6 +85,39 @@ class RemoteTower:
         except (httpx.HTTPError, msgspec.MsgspecError) as error:
             _log.warning("a large value is not fetched", execution_id=execution_id, reason=str(error))
             return UNSET
+
+    async def subscribe(
+        self, names: Sequence[str], sources: Sequence[str] = (), *, after: int | None = None
+    ) -> Subscription:
+        """What sessions tell under these names (`work:completed`, `work:*`, `*`), of these sources, all without any;
+        from behind the position `after`, from now on without it. In force when this returns: nothing that is emitted
+        later is missed. Iterate it, and close it (`async with`). A slow reader holds back only itself.
+
+        Raises `ValueError` for what is no name.
+        """
+        subscription = Subscription(self.client, self.node, Wanted(tuple(names), tuple(sources)), after)
+        try:
+            await subscription.open()
+        except BaseException:
+            await subscription.close()
+            raise
+        return subscription
+
+    async def wait_for_event(
+        self,
+        names: Sequence[str],
+        timeout: float | None = None,
+        sources: Sequence[str] = (),
+        *,
+        after: int | None = None,
+    ) -> ToldEvent:
+        """The next event of these names; `timeout` in seconds. Raises `TimeoutError`."""
+        async with asyncio.timeout(timeout), await self.subscribe(names, sources, after=after) as told:
+            return await anext(told)
+
+    async def emit(self, name: str, data: Any = None, session_id: str | None = None) -> dict[str, Any]:
+        """Tell whoever listens. Raises as `ask`."""
+        return await self.ask("session", "emit", {"name": name, "data": data, "session_id": session_id})
 
     def new_id(self) -> str:
         return self._ids.uuid7()
