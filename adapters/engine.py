@@ -7,6 +7,7 @@ import socket
 from datetime import timedelta
 from typing import Final
 
+from adapters.background import TowerBackground
 from adapters.bundles.keeping import keeping_of
 from adapters.containers.pane_logs import make_log_folder
 from adapters.crashing import armed
@@ -85,6 +86,7 @@ class Engine:
         self._make_layouts(settings, terminals, launching, vault, texts)
         self._make_executions(settings, connections, texts)
         self._make_sessions(settings, ids)
+        self.background = TowerBackground(follow_ups=follow_ups, clock=clock)
         self._figures = ExecutionFigures(metrics.registry, workers=self.executions.doing, totals=self.executions.totals)
         self._effects = (
             self.spawning,
@@ -95,6 +97,7 @@ class Engine:
             self.executions.deadlines,
             self.sessions.effect,
             self.bundles,
+            *self.background.effects,
         )
         outcomes = armed(InboxOutcomes(connections.answers, node))
         self.writer = armed(
@@ -113,6 +116,7 @@ class Engine:
                     worker_waits=self.executions.executing.waits,
                     restart_backoff_s=settings.restart_backoff,
                     sessions=self.sessions.facts,
+                    max_causation_depth=settings.max_causation_depth,
                 ),
                 snapshot_store=armed(FileSnapshots(home / "nodes" / node)),
                 clock=clock,
@@ -231,6 +235,7 @@ class Engine:
         self._metrics.follow_effect("executing", lambda: self.executions.executing.under_way)
         self._metrics.follow_effect("bundles", lambda: self.bundles.working)
         self._metrics.follow_effect("sessions", lambda: self.sessions.effect.under_way)
+        self._metrics.follow_effect("background", lambda: self.background.runs.under_way)
         self._metrics.follow_effect("deadlines", lambda: self.executions.deadlines.waiting)
         self._metrics.follow_effect("spawning", lambda: self.spawning.jobs_open)
         self._metrics.follow_effect("scanning", lambda: self._scanning.scans_open)

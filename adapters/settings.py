@@ -149,6 +149,12 @@ class Settings(BaseSettings):
         le=3,
         description="seconds from 0.01 to 3 before the first restart of a pane; each next one waits twice as long",
     )
+    max_causation_depth: int = Field(
+        default=32,
+        ge=1,
+        le=1000,
+        description="how many runs of background sessions may lead to each other; a trigger beyond is refused",
+    )
     pane_log_max_mb: int = Field(
         default=16, ge=2, le=4096, description="MiB from 2 to 4096 of a pane's log, and of the one kept before it"
     )

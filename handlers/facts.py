@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 
 from domain.agents.commands import AgentAdopt, AgentReport
+from domain.background.firing import MAX_DEPTH
 from domain.bundles.commands import BundleOverlayAdd, BundleOverlayRemove, BundleReload
 from domain.containers import ContainerScan
 from domain.executions.commands import (
@@ -60,6 +61,7 @@ class FactFinder:
         worker_waits: Callable[[str], bool] = lambda _session_id: False,
         restart_backoff_s: float = 1.0,
         sessions: SessionFacts | None = None,
+        max_causation_depth: int = MAX_DEPTH,
     ) -> None:
         """`sessions`: None where no session is spawned."""
         self._ids = ids
@@ -70,6 +72,7 @@ class FactFinder:
         self._texts = texts
         self._sessions_of_bundles = sessions
         self._worker_waits = worker_waits
+        self._max_causation_depth = max_causation_depth
 
     async def gather(
         self, requests: Iterable[Request], at: datetime, admits: Callable[[int], bool] = lambda _: True
@@ -87,7 +90,12 @@ class FactFinder:
         templates = launching.templates if launching else {}
         profiles = launching.digests() if launching else {}
         facts: dict[int, Facts | None] = {}
-        plain = Facts(at=at, profiles=profiles, restart_backoff_s=self._restart_backoff_s)
+        plain = Facts(
+            at=at,
+            profiles=profiles,
+            restart_backoff_s=self._restart_backoff_s,
+            max_causation_depth=self._max_causation_depth,
+        )
         for place, request in enumerate(requests):
             match request:
                 case LayoutCreate(working_dir=str(value)) if value and directories[value] is None:

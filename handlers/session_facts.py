@@ -1,12 +1,14 @@
 """What a decision about a session needs: its bundle, prepared and joined with what it inherits, and its long texts."""
 
 import hashlib
+import posixpath
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 import structlog
 
+from domain.background.reading import declared_in
 from domain.bundles.inline import inline_plan
 from domain.bundles.plan import Plan, agent_of
 from domain.errors import Rejection
@@ -52,6 +54,7 @@ class Source(NamedTuple):
     plan: dict[str, Any]
     texts: tuple[Message, ...]
     warnings: tuple[str, ...] = ()
+    folder: str = ""
 
 
 class SessionFacts:
@@ -146,6 +149,9 @@ class SessionFacts:
             context_messages=len(context),
             warnings=source.warnings,
             depth_limit=self._depth_limit,
+            # An agent is part of a bundle that was spawned before, with what that declares.
+            background_sessions=() if request.agent is not None else declared_in(source.plan),
+            background_folder=source.folder,
         )
 
     async def _context(self, request: c.SessionSpawn, parent: Session) -> tuple[Message, ...]:
@@ -158,7 +164,15 @@ class SessionFacts:
 def of_bundle(found: PreparedBundle) -> Source:
     bundle = BundleRef(uri=found.uri, name=found.name, version=found.version, digest=found.digest)
     given = [Message(role="system", name=text.name, content=text.text) for text in found.context]
-    return Source(bundle, plain(found.plan), (*instructions(found.instruction), *given), found.warnings)
+    return Source(
+        bundle, plain(found.plan), (*instructions(found.instruction), *given), found.warnings, folder_of(found)
+    )
+
+
+def folder_of(found: PreparedBundle) -> str:
+    """Where its own file stands; "" where that is not known."""
+    own = [each for each in found.files if each == found.uri or posixpath.dirname(each) == found.uri]
+    return posixpath.dirname((own or found.files or ("",))[0])
 
 
 def of_inline(given: Mapping[str, Any]) -> Source:

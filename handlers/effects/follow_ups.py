@@ -17,7 +17,7 @@ _NAMESPACE: Final = uuid5(NAMESPACE_URL, "agenttower:follow-up")
 CAUSES: Final = 10_000
 """Panes, scans, executions whose latest event is remembered, the ones that changed last."""
 
-CAUSING: Final = frozenset({"pane", "container", "execution", "session", "promise", "bundle"})
+CAUSING: Final = frozenset({"pane", "container", "execution", "session", "promise", "bundle", "background"})
 """Kinds of aggregates whose events make effects send commands."""
 
 
