@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import secrets
+import select
 import signal
 import socket
 import subprocess
@@ -22,7 +23,8 @@ from adapters.executing.output import READ_BYTES, Chunk, Decoder, Stream, Stream
 WORKER: Final = Path(__file__).parent.parent / "worker"
 HEADER: Final = Struct(">I")
 MAX_FRAME_BYTES: Final = 32 * 1024 * 1024
-RECEIVED_BYTES: Final = 1024 * 1024
+RECEIVED_BYTES: Final = 64 * 1024
+"""At once; the memory of larger pieces is mapped and unmapped by the kernel each time."""
 
 Frame = dict[str, Any]
 
@@ -122,11 +124,13 @@ class WorkerProcess:
         self._names: Mapping[int, StreamName] = {pipes[0][0]: "stdout", pipes[1][0]: "stderr"}
         self._decoders = {fd: Decoder() for fd in self._names}
         self._open = set(self._names)
+        self._written = select.poll()
         self._waiting_for_room: asyncio.Task[None] | None = None
         self._finishing: asyncio.Task[None] | None = None
         self._frames: list[Frame] = []
         for fd in self._names:
             os.set_blocking(fd, False)
+            self._written.register(fd, select.POLLIN)
             self._loop.add_reader(fd, self._pipe_readable, fd)
         self._loop.add_reader(ours.fileno(), self._socket_readable)
         self._ending = asyncio.Event()
@@ -145,21 +149,25 @@ class WorkerProcess:
             raise ValueError(f"a frame of {len(payload)} bytes: at most {MAX_FRAME_BYTES}")
         was_idle = not self._outgoing
         self._outgoing += HEADER.pack(len(payload)) + payload
-        if was_idle:
-            self._write()
+        if was_idle and not self._write():
+            self._loop.add_writer(self._socket.fileno(), self._write_on)
 
-    def _write(self) -> None:
+    def _write(self) -> bool:
+        """Whether all of it is out."""
         try:
             while self._outgoing:
                 sent = self._socket.send(self._outgoing)
                 del self._outgoing[:sent]
         except BlockingIOError:
-            self._loop.add_writer(self._socket.fileno(), self._write)
-            return
+            return False
         except OSError:
             self._outgoing.clear()
-        with contextlib.suppress(OSError, ValueError):
-            self._loop.remove_writer(self._socket.fileno())
+        return True
+
+    def _write_on(self) -> None:
+        if self._write():
+            with contextlib.suppress(OSError, ValueError):
+                self._loop.remove_writer(self._socket.fileno())
 
     def attribute(self, execution_id: str | None) -> None:
         """Whose output it is that comes from now on; what has come already is not."""
@@ -227,6 +235,7 @@ class WorkerProcess:
     def _close_pipe(self, fd: int) -> None:
         if fd in self._open:
             self._open.discard(fd)
+            self._written.unregister(fd)
             self._loop.remove_reader(fd)
             os.close(fd)
 
@@ -267,7 +276,7 @@ class WorkerProcess:
         end = HEADER.size + length
         if len(self._buffer) < end:
             return None
-        frame: Frame = json.loads(self._buffer[HEADER.size : end])
+        frame: Frame = json.loads(self._buffer[HEADER.size : end].decode("ascii"))
         del self._buffer[:end]
         return frame
 
@@ -284,6 +293,8 @@ class WorkerProcess:
 
     def _drained(self) -> bool:
         """Whether both pipes are empty now; False when the queue is full before that."""
+        if not self._written.poll(0):
+            return True
         for fd in tuple(self._open):
             while True:
                 if self._output.full:

@@ -22,7 +22,8 @@ class Running:
         self._timeout_s = timeout_s
         self._default_timeout = default_timeout
         self._late = late
-        self._mode, self._blocking = "unknown", tuple[str, ...]()
+        # Of a cell without a time limit, the worker says only what is otherwise.
+        self._mode, self._blocking = "simple_sync", tuple[str, ...]()
         self._left_s: float | None = None
         self._since = 0.0
         self._timer: asyncio.TimerHandle | None = None

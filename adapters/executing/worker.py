@@ -152,7 +152,8 @@ class Worker:
         self.executions += 1
         self._watching = self._loop.call_later(WATCH_MEMORY_EVERY_S, self._watch_memory)
         self._process.attribute(execution_id)
-        self._send("execute", execution_id=execution_id, code=code, transaction=transaction)
+        timed = timeout_s is not None
+        self._send("execute", execution_id=execution_id, code=code, transaction=transaction, timed=timed)
 
     def cancel(self, execution_id: str, *, scope: str = "execution", state: State = State.CANCELLED) -> None:
         """Stop it; its end comes within the grace. Nothing for one that is not running."""

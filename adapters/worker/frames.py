@@ -125,6 +125,6 @@ class Channel:
         end = HEADER.size + length
         if len(self._buffer) < end:
             return None
-        frame: Frame = json.loads(self._buffer[HEADER.size : end])
+        frame: Frame = json.loads(self._buffer[HEADER.size : end].decode("ascii"))
         del self._buffer[:end]
         return frame

@@ -47,6 +47,10 @@ def settle() -> None:
 
 def children() -> int:
     """Living child processes, of all threads."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return 0
     return sum(1 for pid in _children_of(os.getpid()) if _alive(pid))
 
 

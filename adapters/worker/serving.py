@@ -14,7 +14,7 @@ from .failures import describe
 from .frames import Channel, Closed, Frame
 from .interrupts import Interrupts
 from .looping import Looping
-from .modes import BLOCKING_CALLS, BLOCKING_METHODS, UNKNOWN, Classifier
+from .modes import BLOCKING_CALLS, BLOCKING_METHODS, SIMPLE_SYNC, UNKNOWN, Classifier
 from .namespace import COMMIT, OVERWRITE, ROLLBACK, Namespace
 from .output import flush_output, keep_spares, renew_closed_output, take_over_output
 from .renewal import Builtins, Surroundings
@@ -197,7 +197,8 @@ class Worker:
             self._channel.send("started", execution_id=execution_id, mode=UNKNOWN, blocking=())
             self._channel.send("error", execution_id=execution_id, execution_time=0.0, **describe(error))
             return
-        self._channel.send("started", execution_id=execution_id, mode=cell.mode.mode, blocking=cell.mode.blocking)
+        if frame.get("timed") or cell.mode.mode != SIMPLE_SYNC:
+            self._channel.send("started", execution_id=execution_id, mode=cell.mode.mode, blocking=cell.mode.blocking)
         mark = None if transaction == COMMIT else namespace.mark()
         self._execution = execution_id
         value, error, cancelled, took_s = self._run(execution_id, cell)
