@@ -35,9 +35,11 @@ class _TooSlow(BaseException):
 
 def tell(value: object) -> dict[str, Any]:
     """`repr`, `truncated`, and `value` where it round-trips."""
-    text, truncated = cut(bounded_repr(value), REPR_BYTES)
+    plain = _Plain().look(value, DEPTH)
+    # Only what is of Python's own kinds and not large is plain: nothing of the user's takes part in its repr.
+    text, truncated = cut(repr(value) if plain else bounded_repr(value), REPR_BYTES)
     fields: dict[str, Any] = {"repr": text, "truncated": truncated}
-    match _Plain().look(value, DEPTH):
+    match plain:
         case True if len(json.dumps(value)) <= VALUE_BYTES:
             fields["value"] = value
         case False:
