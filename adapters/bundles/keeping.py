@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from adapters.bundles.overlays import FileOverlays
+from adapters.bundles.overlays import FileOverlays, overlay_folder
 from adapters.bundles.preparing import BundleFiles
 from adapters.bundles.watching import FolderWatch
 from adapters.crashing import armed
@@ -22,6 +22,8 @@ def bundle_files(settings: Settings, clock: Clock) -> BundleFiles:
 def keeping_of(
     settings: Settings, *, follow_ups: FollowUps, clock: Clock, instance: str, state: Callable[[], Tower]
 ) -> BundleKeeping:
+    # Else the nearest folder to look at for overlays is the home itself, in which something changes at each start.
+    overlay_folder(settings.home).mkdir(mode=0o700, parents=True, exist_ok=True)
     return armed(
         BundleKeeping(
             bundles=armed(bundle_files(settings, clock)),

@@ -20,7 +20,11 @@ FILE: Final = "bundle.yaml"
 
 def overlay_file(home: Path, name: str) -> Path:
     """Where the overlay of a bundle stands, if there is one. `name` is that of a bundle, so no path."""
-    return home / "overlay" / name / FILE
+    return overlay_folder(home) / name / FILE
+
+
+def overlay_folder(home: Path) -> Path:
+    return home / "overlay"
 
 
 class FileOverlays:
