@@ -37,11 +37,13 @@ class ServerEvent(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """One server-sent event: its id (0 without one), what stands behind `event:`, and its data."""
+    """One server-sent event: its id as a number (0 without one), what stands behind `event:`, its data, its whole
+    id."""
 
     id: int
     name: str
     data: Row
+    place: str = ""
 
 
 class Queries:
@@ -132,7 +134,7 @@ class Queries:
         path: str,
         query: Mapping[str, object],
         *,
-        after: int | None,
+        after: int | str | None,
         timeout_s: float | None = None,
         opened: Callable[[], None] = lambda: None,
     ) -> Iterator[Sent]:
@@ -236,19 +238,19 @@ def _decoded(text: str, content_type: str) -> Any:
 
 def _server_events(response: "http.client.HTTPResponse") -> Iterator[Sent | None]:
     """The events of a `text/event-stream`; None after every other line, so that the caller can look at the time."""
-    position, data, name = 0, [], ""
+    place, data, name = "", [], ""
     for raw in response:
         line = raw.decode("utf-8", "replace").rstrip("\r\n")
         if not line and data:
-            yield Sent(position, name, json.loads("\n".join(data)))
+            yield Sent(int(place) if place.isdigit() else 0, name, json.loads("\n".join(data)), place)
             data, name = [], ""
             continue
         if line.startswith("data:"):
             data.append(line[5:].lstrip())
         elif line.startswith("event:"):
             name = line[6:].strip()
-        elif line.startswith("id:") and line[3:].strip().isdigit():
-            position = int(line[3:])
+        elif line.startswith("id:"):
+            place = line[3:].strip()
         yield None
 
 

@@ -152,7 +152,8 @@ class Feed:
 
     def _output(self) -> None:
         path = f"/v1/executions/{self._execution_id}/output"
-        for _, name, piece in self._resumed("output", path, {}, None, ends=True):
+        for sent in self._resumed("output", path, {}, None, ends=True):
+            name, piece = sent.name, sent.data
             if name == "truncated":
                 self._put(NotKept(int(piece["bytes"])))
             elif text := piece.get("text"):
@@ -160,7 +161,7 @@ class Feed:
         self._put(OutputEnded())
 
     def _resumed(
-        self, who: str, path: str, query: Mapping[str, object], after: int | None, *, ends: bool = False
+        self, who: str, path: str, query: Mapping[str, object], after: int | str | None, *, ends: bool = False
     ) -> Iterator[Sent]:
         """Server-sent events over restarts of the tower. `ends`: those that end by themselves, with an event `end`."""
         from adapters.system import SystemClock
@@ -179,7 +180,7 @@ class Feed:
                     for sent in queries.server_sent(path, query, after=after, opened=opened):
                         if ends and sent.name == "end":
                             return
-                        after = sent.id or after
+                        after = sent.place or after
                         yield sent
             except Failure as failure:
                 gone_since = clock.monotonic() if gone_since is None else gone_since

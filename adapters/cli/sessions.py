@@ -1,4 +1,4 @@
-"""`agenttower session spawn|list|show|instruct|resume|cancel|end`, and `checkpoint|restore|fork` of names."""
+"""`agenttower session spawn|list|show|instruct|resume|cancel|end|attach`, and `checkpoint|restore|fork` of names."""
 
 import sys
 import threading
@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 import typer
 
 from adapters.cli import complete, output, references
+from adapters.cli.attending import attach
 from adapters.cli.client import Row
 from adapters.cli.command import Cli, Json, register
 from adapters.cli.conversing import Turned, converse
@@ -58,6 +59,7 @@ def add(_app: typer.Typer, groups: dict[str, typer.Typer]) -> None:
         ("resume", resume),
         ("cancel", cancel),
         ("end", end),
+        ("attach", attach),
         ("checkpoint", checkpoint),
         ("restore", restore),
         ("fork", fork),
