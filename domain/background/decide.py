@@ -15,8 +15,9 @@ from domain.background.reading import FIELD, definitions
 from domain.background.state import Background, Backgrounds, Outcome
 from domain.errors import Rejection
 from domain.messages import Command, Event, Facts
-from domain.sessions.decide import invalid
-from domain.sessions.events import SessionSpawned
+from domain.sessions.commands import SessionEnd
+from domain.sessions.decide import end, invalid
+from domain.sessions.events import SessionSpawned, SessionState
 from domain.sessions.state import Sessions
 
 MAX_BACKOFF_S: Final = 60.0
@@ -40,7 +41,7 @@ def decide(command: Command[c.BackgroundRequest], state: Backgrounds, sessions: 
         case c.BackgroundRecordRestartDue():
             return _restart(request, facts, state)
         case c.BackgroundRecordRunEnded():
-            return _run_ended(request, state)
+            return _run_ended(request, state, sessions)
         case c.TriggerRecordFired():
             return _fired(request, command.id, facts, state)
 
@@ -241,8 +242,9 @@ def _restart(request: c.BackgroundRecordRestartDue, facts: Facts, state: Backgro
     return (e.BackgroundStarting(background_id=there.background_id, reason="restart"),)
 
 
-def _run_ended(request: c.BackgroundRecordRunEnded, state: Backgrounds) -> tuple[Event, ...]:
-    """And what waits takes its place."""
+def _run_ended(request: c.BackgroundRecordRunEnded, state: Backgrounds, sessions: Sessions) -> tuple[Event, ...]:
+    """And what waits takes its place. The session of a run that succeeded takes nothing any more; another one can be
+    resumed."""
     there = state.known.get(request.background_id)
     run = None if there is None else there.running.get(request.trigger_id)
     if there is None or run is None or run.attempt != request.attempt:
@@ -253,6 +255,9 @@ def _run_ended(request: c.BackgroundRecordRunEnded, state: Backgrounds) -> tuple
     if outcome is None:
         return ()
     events = firing.run_ended(there, run, outcome)
+    session = sessions.known.get(run.session_id)
+    if outcome.success and session is not None and session.state is SessionState.COMPLETED:
+        events = (*events, *end(SessionEnd(session_id=run.session_id), sessions))
     left = state
     for event in events:
         left = evolve(left, event)
