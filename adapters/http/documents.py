@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from adapters.http import background_rows, bundle_rows, container_rows, execution_rows, rows, session_rows
 from adapters.http.command_body import CommandBody
-from adapters.rpc.methods import METHODS, Command, Method
+from adapters.rpc.methods import METHODS, SESSION_METHODS, Command, Method
 from domain import catalogue
 from domain.errors import DETAILS, http_status
 
@@ -252,6 +252,9 @@ def _parameters(method: Method) -> str:
     else:
         fields = does.parameters.__struct_fields__
     names = ", ".join(f"`{field}`" for field in sorted(fields))
+    if method.bench_name == method.operator_name:
+        # Of sessions, which are the operator's alone; their answers may wait for what is said.
+        return f"| {method.number} | {what} | `{method.operator_name}` | | {names}, `wait` |"
     return f"| {method.number} | {what} | `{method.operator_name}` | `{method.bench_name}` | {names} |"
 
 
@@ -268,7 +271,7 @@ RPC_BODY: Final[dict[str, Any]] = {
             "",
             "| | is | operator's name | name in a container | parameters |",
             "|---|---|---|---|---|",
-            *map(_parameters, METHODS),
+            *map(_parameters, (*METHODS, *SESSION_METHODS)),
         )
     ),
     "requestBody": {

@@ -10,17 +10,13 @@ from fastapi import Request
 
 from adapters.http.services import ReadModels
 from adapters.http.stream import Streams
+from adapters.rpc.spoken import SPAWN_WAIT_S, told
 from domain.sessions.state import promise_id
-
-SPAWN_WAIT_S: Final = 300.0
-"""How long the answer to a foreground spawn waits for its outcome, unless the caller says otherwise."""
 
 AGAIN_S: Final = 0.2
 """Between two looks whether a bundle is prepared."""
 
 Outcome = Mapping[str, Any]
-
-_TOLD: Final = ("state", "output", "output_digest", "turn_count", "error", "error_type", "exit_code")
 
 
 async def settled(request: Request, wait_s: float, read: Callable[[float], Awaitable[Any]]) -> Any:
@@ -76,16 +72,7 @@ async def with_outcome(request: Request, verb: str, outcome: Mapping[str, Any], 
         name = promise_id(session_id)
         await settled(request, wait_s, lambda left_s: models.promise(name, wait_s=left_s))
         found = await models.session(session_id, wait_s=0, turn=None)
-        return {**outcome, "result": result | _told(found, 1)}
+        return {**outcome, "result": result | told(found, 1)}
     turn = result.get("turn")
     found = await settled(request, wait_s, lambda left_s: models.session(session_id, wait_s=left_s, turn=turn))
-    return {**outcome, "result": result | _told(found, turn)}
-
-
-def _told(found: Mapping[str, Any] | None, turn: int | None) -> dict[str, Any]:
-    """Of the session, and of the turn that was waited for."""
-    if found is None:
-        return {}
-    of_turn = next((each for each in found["turns"] if each["turn"] == turn), {})
-    own = {name: of_turn[name] for name in _TOLD if name in of_turn and name != "state"}
-    return {name: found[name] for name in _TOLD} | own
+    return {**outcome, "result": result | told(found, turn)}

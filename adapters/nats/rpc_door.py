@@ -17,6 +17,7 @@ from adapters.nats import subjects
 from adapters.nats.refusals import Refusals
 from adapters.nats.streams import MAX_COMMAND_BYTES
 from adapters.nats.wire import WireClient
+from adapters.rpc import methods
 from adapters.rpc.calling import refused
 from domain.errors import Rejection
 from domain.messages import ORIGIN_PATTERN
@@ -25,6 +26,9 @@ from handlers.ports import Answer, Outcomes
 AT_A_TIME: Final = 32
 WAITING: Final = 1_000
 """Calls that wait for their turn; the next one is `tower_busy`."""
+
+LASTING: Final = 1_000
+"""Calls under way that wait for what a session says, besides these."""
 
 END_S: Final = 5.0
 """How long calls may take to end when the door closes."""
@@ -51,6 +55,7 @@ class RpcDoor:
         self._refusals = Refusals(outcomes)
         self._calls: asyncio.Queue[_Waiting] = asyncio.Queue(WAITING)
         self._workers: list[asyncio.Task[None]] = []
+        self._lasting: set[asyncio.Task[None]] = set()
         self._subscription: Subscription | None = None
 
     async def open(self) -> None:
@@ -68,7 +73,9 @@ class RpcDoor:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(END_S):
                 await self._calls.join()
-        workers, self._workers = self._workers, []
+                if self._lasting:
+                    await asyncio.wait(self._lasting)
+        workers, self._workers = [*self._workers, *self._lasting], []
         for worker in workers:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
@@ -85,6 +92,11 @@ class RpcDoor:
             refusal = Rejection("validation_failed", f"payload: {reason}", field="payload", reason=reason)
             self._refusals.add(_answer(waiting, refused(waiting.method, refusal)))
             return
+        if methods.lasts(waiting.method) and len(self._lasting) < LASTING:
+            task = asyncio.create_task(self._answer(waiting), name="rpc-lasting")
+            self._lasting.add(task)
+            task.add_done_callback(self._lasting.discard)
+            return
         try:
             self._calls.put_nowait(waiting)
         except asyncio.QueueFull:
@@ -96,12 +108,16 @@ class RpcDoor:
         while True:
             waiting = await self._calls.get()
             try:
-                answer = await self._call(waiting.caller, waiting.method, waiting.body)
-                await self._outcomes.answer([_answer(waiting, answer)])
-            except Exception:  # noqa: BLE001 -- one call that cannot be answered must not take a worker from the others
-                _log.exception("call not answered", method=waiting.method[:200])
+                await self._answer(waiting)
             finally:
                 self._calls.task_done()
+
+    async def _answer(self, waiting: _Waiting) -> None:
+        try:
+            answer = await self._call(waiting.caller, waiting.method, waiting.body)
+            await self._outcomes.answer([_answer(waiting, answer)])
+        except Exception:  # noqa: BLE001 -- one call that cannot be answered must not take a worker from the others
+            _log.exception("call not answered", method=waiting.method[:200])
 
 
 def _answer(waiting: _Waiting, answer: dict[str, Any]) -> Answer:

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 import msgspec
 import structlog
 
-from adapters.rpc import methods
+from adapters.rpc import methods, spoken
 from adapters.rpc.queries import Models
 from domain.errors import INTERNAL_ERROR_MESSAGE, Rejection
 from domain.messages import HOST
@@ -29,7 +29,7 @@ SEEN_TIMEOUT_S: Final = 2.0
 _log = structlog.get_logger("rpc")
 
 
-class AllModels(Models, Protocol):
+class AllModels(Models, spoken.SessionModels, Protocol):
     def seen_from(self, container_id: str, /) -> Models:
         """The same, narrowed to what a peer in that container may see."""
         ...
@@ -102,6 +102,7 @@ class Calls:
 
     async def _command(self, caller: str, noun: str, verb: str, parameters: dict[str, Any]) -> Any:
         command_id = parameters.pop("command_id", None)
+        wait_s = spoken.wait_of(noun, verb, parameters)
         if command_id is None:
             command_id = self._ids.uuid7()
         elif not isinstance(command_id, str):
@@ -131,6 +132,8 @@ class Calls:
         # Who calls by these names cannot ask for a position: what was accepted is seen by the next call.
         with contextlib.suppress(Rejection, DatabaseTrouble, LogError):
             await self._models.wait_for(outcome["position"], SEEN_TIMEOUT_S, model="layouts")
+            if wait_s:
+                return await spoken.with_output(self._models, verb, outcome, wait_s, self._after_timeout_s)
         return outcome["result"]
 
     def _seen_by(self, caller: str) -> Models:

@@ -1,6 +1,7 @@
 """The table of the predecessor's methods: their two names, and the command or query that each one is.
 
-The first name is the operator's, the second one that of peers in containers; the operator may use both.
+The first name is the operator's, the second one that of peers in containers; the operator may use both. Sessions, which
+the predecessor had not, are asked for in the same way, by the operator alone.
 """
 
 import difflib
@@ -56,8 +57,13 @@ METHODS: Final = (
     ),
 )
 
+SESSION_METHODS: Final = tuple(
+    Method(f"S{number}", Command("session", verb), f"app.session_{verb}", f"app.session_{verb}")
+    for number, verb in enumerate(("spawn", "instruct", "resume", "cancel", "end"), 1)
+)
+
 _BY_NAME: Final[Mapping[str, Method]] = {
-    name: method for method in METHODS for name in (method.operator_name, method.bench_name)
+    name: method for method in (*METHODS, *SESSION_METHODS) for name in (method.operator_name, method.bench_name)
 }
 NAMES: Final = tuple(_BY_NAME)
 
@@ -76,6 +82,12 @@ def find(name: str, caller: str) -> Method:
 def is_command(name: str) -> bool:
     method = _BY_NAME.get(name)
     return method is not None and isinstance(method.does, Command)
+
+
+def lasts(name: str) -> bool:
+    """Whether its answer may wait for what a session says."""
+    method = _BY_NAME.get(name)
+    return method is not None and isinstance(method.does, Command) and method.does.noun == "session"
 
 
 def _unknown(name: str, caller: str) -> Rejection:
