@@ -13,6 +13,7 @@ from domain.errors import Rejection, protected, unseen
 from domain.layouts.state import MAX_GENERATIONS
 from projections import (
     agents,
+    background,
     bundles,
     commands,
     containers,
@@ -25,7 +26,7 @@ from projections import (
     sessions,
 )
 from projections.agents import AGENTS
-from projections.bundle_models import BundleQueries
+from projections.background_models import BackgroundQueries
 from projections.containers import CONTAINERS, UNMANAGED_PANES
 from projections.event_filter import conditions
 from projections.events import EVENTS
@@ -74,13 +75,15 @@ MODELS: Final = {
     "executions": executions.PROJECTION,
     "promises": executions.PROJECTION,
     "sessions": sessions.PROJECTION,
+    "background_sessions": background.PROJECTION,
+    "triggers": background.PROJECTION,
     "events": events.PROJECTION,
     "commands": events.PROJECTION,
 }
 """Read model -> the projection that fills it."""
 
 
-class ReadModels(BundleQueries):
+class ReadModels(BackgroundQueries):
     """`head` tells the last position of the log. Raises `Rejection` (`validation_failed`, `read_model_behind`), and
     `DatabaseTrouble` while the database cannot be asked."""
 

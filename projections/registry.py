@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from projections import agents, bundles, containers, events, executions, layouts, sessions
+from projections import agents, background, bundles, containers, events, executions, layouts, sessions
 from projections.projection import Projection
 
 PROJECTIONS: Final[tuple[Projection, ...]] = (
@@ -12,6 +12,7 @@ PROJECTIONS: Final[tuple[Projection, ...]] = (
     bundles.PROJECTION,
     executions.PROJECTION,
     sessions.PROJECTION,
+    background.PROJECTION,
     events.PROJECTION,
 )
 

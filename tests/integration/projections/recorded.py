@@ -25,6 +25,7 @@ from domain.node import CommandRejected
 from domain.promises import PromiseCreate, PromiseResolve
 from domain.tower import Tower
 from handlers.effects.restarting import open_restarts
+from tests.integration.projections.backgrounds import of_backgrounds
 from tests.unit import builders as b
 
 GUARDED = PaneSlot(role="master", capability="plan", label="g{n}", restart="on_failure")
@@ -106,9 +107,11 @@ class ListLog:
                     await self._changed.wait()
 
 
-def random_history(seed: int, commands: int, *, executions: float = 0.15) -> tuple[list[Stored], Tower]:
-    """What a tower records of random commands, refusals included, and its state afterwards. `executions`:
-    the share of those that are about executions."""
+def random_history(
+    seed: int, commands: int, *, executions: float = 0.15, backgrounds: float = 0.05
+) -> tuple[list[Stored], Tower]:
+    """What a tower records of random commands, refusals included, and its state afterwards. `executions` and
+    `backgrounds`: the shares of those that are about executions and background sessions."""
     random, state, entries = Random(seed), Tower(containers=knowing((HOST, b.BENCH))), list[Stored]()
     for number in range(commands):
         seen = [b.in_tmux(f"%{place}", random.choice([77, 78])) for place in range(5)]
@@ -116,6 +119,8 @@ def random_history(seed: int, commands: int, *, executions: float = 0.15) -> tup
             *(f"{number:04}-{n}" for n in range(6)), after=timedelta(seconds=number), panes=seen, templates=TEMPLATES
         )
         asked_of = _of_executions if random.random() < executions else _random_request
+        if backgrounds and random.random() < backgrounds:
+            asked_of = of_backgrounds
         request, origin = asked_of(random, state), random.choice([HOST, HOST, b.BENCH])
         if isinstance(request, PromiseCreate) and (request.id or "").startswith("exec:"):
             origin = TOWER

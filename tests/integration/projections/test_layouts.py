@@ -231,7 +231,7 @@ async def test_what_is_not_there(tower: Running) -> None:
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_rows_are_the_state_of_the_domain(database: SqlDatabase, running: Start, seed: int) -> None:
     """The same random history, folded by the tower and by the projections in batches of any size."""
-    entries, state = random_history(seed, 400, executions=0)
+    entries, state = random_history(seed, 400, executions=0, backgrounds=0)
     log = ListLog()
     tower = await running(log)
     start = 0

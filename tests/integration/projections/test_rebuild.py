@@ -82,6 +82,8 @@ async def test_all_in_one_reading_of_the_log(database: SqlDatabase, running: Sta
             "containers": whole + 2,
             "bundles": whole + 2,
             "executions": whole + 2,
+            "sessions": whole + 2,
+            "background": whole + 2,
             "events": whole,
         }
         | shadows
