@@ -141,6 +141,7 @@ def _services(
         node=settings.node,
         token=http_token(settings.home),
         metrics=metrics.registry,
+        now=SystemClock().now,
         bound_host=settings.http_host,
         containers=lambda: engine.writer.ledger.tower.containers.known,
         container_of=lambda event: container_of(event, engine.writer.ledger.tower),

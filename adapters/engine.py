@@ -86,7 +86,9 @@ class Engine:
         self._make_layouts(settings, terminals, launching, vault, texts)
         self._make_executions(settings, connections, texts)
         self._make_sessions(settings, ids)
-        self.background = TowerBackground(follow_ups=follow_ups, clock=clock)
+        self.background = TowerBackground(
+            settings, follow_ups=follow_ups, clock=clock, instance=self.instance, bundles=self.bundles
+        )
         self._figures = ExecutionFigures(metrics.registry, workers=self.executions.doing, totals=self.executions.totals)
         self._effects = (
             self.spawning,

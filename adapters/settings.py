@@ -17,7 +17,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from adapters.declarations import checked, fault
 from adapters.paths import absolute, default_config_dir, default_home, settings_file
+from domain.background.reading import FIELD
 
 ENV_PREFIX: Final = "AGENTTOWER_"
 OTHER_VARIABLES: Final = frozenset({"AGENTTOWER_CRASH_AT", "AGENTTOWER_SOCKET", "AGENTTOWER_TESTS_STRICT"})
@@ -200,6 +202,9 @@ class Settings(BaseSettings):
         description="beginnings of bundle URIs and the folders that stand for them, a map or text such as "
         "git+https://example.org/=/srv/mirror, with commas",
     )
+    background_sessions: Annotated[tuple[dict[str, Any], ...], AfterValidator(checked)] = Field(
+        default=(), description="background sessions that start with the tower, a list; see docs/background.md"
+    )
     log_format: Literal["auto", "console", "json"] = Field(
         default="auto", description="auto (console on a terminal, else json), console or json"
     )
@@ -299,7 +304,7 @@ def _read(file: Path) -> tuple[dict[str, object], dict[str, int]]:
         raise SettingsError([f"{file}:{root.start_mark.line + 1}: expected lines of `setting: value`"])
     problems: list[str] = []
     lines: dict[str, int] = {}
-    for key_node, _ in root.value:
+    for key_node, value_node in root.value:
         key, line = str(key_node.value), key_node.start_mark.line + 1
         if key not in Settings.model_fields:
             problems.append(f"{file}:{line}: {key} is no setting{_nearest(key, set(Settings.model_fields))}")
@@ -307,6 +312,8 @@ def _read(file: Path) -> tuple[dict[str, object], dict[str, int]]:
             problems.append(f"{file}:{line}: {key} stands here again, first on line {lines[key]}")
         else:
             lines[key] = line
+        if key == FIELD and (wrong := fault(value_node, values[key])) is not None:
+            problems.append(f"{file}:{wrong[0]}: {wrong[1]}")
     if problems:
         raise SettingsError(problems)
     return values, lines

@@ -63,6 +63,11 @@ def sessions(context: typer.Context, incomplete: str) -> Offer:
     return _ids(rows, incomplete, lambda row: f"{row['session_name']} ({row['state']})")
 
 
+def backgrounds(context: typer.Context, incomplete: str) -> Offer:
+    rows = _rows(context, "/v1/background-sessions")
+    return [(row["name"], row["state"]) for row in rows if row["name"].startswith(incomplete)]
+
+
 def promises(context: typer.Context, incomplete: str) -> Offer:
     """Those that somebody can settle."""
     rows = _rows(context, "/v1/promises", state="pending")

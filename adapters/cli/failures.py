@@ -49,6 +49,7 @@ _HINTS: Final = {
     "managed_layout_capacity_exceeded": "remove a layout first: `agenttower layout remove ID`",
     "managed_pane_concurrent_recreate": "wait until its successor is settled: `agenttower pane list`",
     "bundle_not_found": "`agenttower bundle list` shows those that are known, `bundle validate` what a file says",
+    "background_not_found": "`agenttower background list` shows those that are declared",
     "execution_not_found": "`agenttower exec list` shows the last ones",
     "execution_already_ended": "`agenttower exec show ID` says how",
     "execution_not_paused": "`agenttower exec show ID` says where it stands",

@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from adapters.http import (
+    backgrounds,
     bundles,
     documents,
     execution_output,
@@ -41,6 +42,7 @@ def create_api() -> FastAPI:
     api.include_router(execution_output.router)
     api.include_router(surfaces.router)
     api.include_router(subscriptions.router)
+    api.include_router(backgrounds.router)
     api.include_router(sessions.router)
     api.include_router(launching.router)
     api.include_router(probes.router)

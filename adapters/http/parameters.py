@@ -7,6 +7,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 
 from adapters.http.answers import validation_failed
 from domain import catalogue
+from domain.background.events import BackgroundState
 from domain.executions.events import ExecutionState
 from domain.layouts.state import PaneState
 from domain.promises import PromiseState
@@ -178,6 +179,21 @@ class SessionsQuery(Paged):
     parent_session_id: str | None = Field(None, description="Only sessions below this one.")
     bundle_name: str | None = Field(None, description="Only sessions from this bundle.", examples=["reviewer"])
     state: SessionState | None = Field(None, description="Only sessions in this state.")
+
+
+class BackgroundsQuery(Paged):
+    name: str | None = Field(None, description="Only those of this name.", examples=["coding-workers"])
+    state: BackgroundState | None = Field(None, description="Only those in this state.")
+    parent_session_id: str | None = Field(None, description="Only those that this session declares.")
+
+
+class TriggersQuery(Paged):
+    background: str | None = Field(None, description="Only of this background session, by id or name.")
+    type: str | None = Field(None, description="Only of this type.", examples=["file_change"])
+    state: Literal["waiting", "running", "completed", "failed", "dropped", "refused"] | None = Field(
+        None, description="Only those of which this became."
+    )
+    session_id: str | None = Field(None, description="Only what this session ran for.")
 
 
 class TranscriptQuery(Reading):

@@ -105,6 +105,31 @@ class ReadModels(Protocol):
         """At rest, or when it has ended this `turn`, or as it is after `wait_s` seconds."""
         ...
 
+    async def background_sessions(
+        self,
+        *,
+        name: str | None,
+        state: str | None,
+        parent_session_id: str | None,
+        limit: int,
+        cursor: str | None,
+    ) -> Page: ...
+
+    async def background_session(self, text: str, /) -> Row | None:
+        """By id or name."""
+        ...
+
+    async def triggers(
+        self,
+        *,
+        background: str | None,
+        type: str | None,  # noqa: A002
+        state: str | None,
+        session_id: str | None,
+        limit: int,
+        cursor: str | None,
+    ) -> Page: ...
+
     async def events(
         self,
         *,
@@ -326,6 +351,7 @@ class HttpServices:
     node: str
     token: str
     metrics: CollectorRegistry
+    now: Callable[[], datetime]
     bound_host: str = "127.0.0.1"
     allowed_hosts: frozenset[str] = field(default_factory=frozenset)
     after_timeout_s: float = AFTER_TIMEOUT_S

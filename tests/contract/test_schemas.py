@@ -262,6 +262,7 @@ def test_routes_of_the_design_are_there(openapi: dict[str, Any]) -> None:
     listed |= {"executions/{execution_id}/output", "executions/{execution_id}/value", "sessions/{session_id}/stream"}
     listed |= {"sessions", "sessions/{session_id}", "sessions/{session_id}/transcript"}
     listed |= {"session-events/stream", "session-events/subscriptions"}
+    listed |= {"background-sessions", "background-sessions/{background}", "triggers"}
     assert {f"/v1/{path}" for path in listed} | {"/healthz", "/readyz", "/metrics"} == got
     posted = {path for path, method, _ in operations(openapi) if method == "post"}
     of_sessions = {f"/v1/sessions/{{session_id}}/{verb}" for verb in ("instruct", "resume", "cancel", "end")}

@@ -98,7 +98,7 @@ def test_a_fault_names_flag_variable_or_line(short_tmp: Path, monkeypatch: pytes
     ("text", "line", "said"),
     [
         ("node: a\nlaunch_setle: 1\n", 2, "launch_setle is no setting; did you mean launch_settle?"),
-        ("zzz: 1\n", 1, "zzz is no setting; known are bundle_prefixes, bundles, "),
+        ("zzz: 1\n", 1, "zzz is no setting; known are background_sessions, bundle_prefixes, "),
         ("node: a\nhttp: 127.0.0.1:1\nnode: b\n", 3, "node stands here again, first on line 1"),
         ("- node\n", 1, "expected lines of `setting: value`"),
         ("node: [a\n", 2, "not YAML: "),
@@ -112,6 +112,48 @@ def test_a_fault_of_the_file_names_its_line(short_tmp: Path, text: str, line: in
     file = write(short_tmp, text)
     (found,) = problems()
     assert found.startswith(f"{file}:{line}: {said}")
+
+
+BACKGROUND = """\
+background_sessions:
+  - name: one
+    bundle: b
+    triggers:
+      - type: manual
+  - name: two
+    bundle: b
+    pool_size: 0
+    triggers:
+      - {type: session_event, config: {event_names: [work]}}
+"""
+RIGHT = BACKGROUND.replace("size: 0", "size: 1").replace("[work]", "['work:*']")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        (BACKGROUND, 8, "background_sessions[1].pool_size: a whole number from 1 to 100 was expected, not 0"),
+        (BACKGROUND.replace("size: 0", "size: 1"), 10, "background_sessions[1].triggers[0].config.event_names:"),
+        (RIGHT.replace("name: two", "name: one"), 6, "background_sessions[1].name: one is there twice"),
+        ("background_sessions:\n  - name: one\n    triggers: []\n", 2, "background_sessions[0].bundle: is missing"),
+        ("node: a\nbackground_sessions: {name: one}\n", 2, "background_sessions: a list was expected, not {"),
+    ],
+)
+def test_a_fault_of_a_background_session_names_its_line_and_field(
+    short_tmp: Path, text: str, line: int, said: str
+) -> None:
+    file = write(short_tmp, text)
+    (found,) = problems()
+    assert found.startswith(f"{file}:{line}: {said}")
+
+
+def test_background_sessions_as_yaml_and_as_json(short_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(short_tmp, "background_sessions: [{name: one, bundle: b, triggers: [{type: manual}]}]\n")
+    one = {"name": "one", "bundle": "b", "triggers": [{"type": "manual"}]}
+    assert load().background_sessions == (one,)
+    monkeypatch.setenv("AGENTTOWER_BACKGROUND_SESSIONS", '[{"name": "two", "bundle": "b"}]')
+    (found,) = problems()
+    assert found.startswith("AGENTTOWER_BACKGROUND_SESSIONS: expected background sessions")
 
 
 def test_bundles_and_prefixes_as_text_and_as_yaml(short_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -185,6 +185,7 @@ async def running_world() -> AsyncIterator[World]:
             node=NODE,
             token=TOKEN,
             metrics=metrics.registry,
+            now=clock.now,
             containers=lambda: writer.ledger.tower.containers.known,
             container_of=lambda event: container_of(event, writer.ledger.tower),
         )
