@@ -79,13 +79,16 @@ async def test_no_thread_helps(bench: Bench) -> None:
     assert await bench.value("len(os.listdir('/proc/self/task'))") == 1
 
 
-def another_user() -> tuple[str, int, int]:
-    """Nobody, where this is root and nobody can reach a Python and the worker; else whoever this is."""
+NOBODY = 65534
+
+
+def another_user(uid: int = NOBODY) -> tuple[str, int, int]:
+    """`uid`, where this is root and such a user can reach a Python and the worker; else whoever this is."""
     source = str(WORKER / "__main__.py")
     for python in (sys.executable, "/usr/bin/python3") if os.getuid() == 0 else ():
         with contextlib.suppress(OSError, subprocess.CalledProcessError):
-            subprocess.run([python, "-c", f"open({source!r})"], user=65534, check=True, stderr=subprocess.DEVNULL)
-            return python, 65534, 65534
+            subprocess.run([python, "-c", f"open({source!r})"], user=uid, check=True, stderr=subprocess.DEVNULL)
+            return python, uid, NOBODY
     return sys.executable, os.getuid(), os.getgid()
 
 
@@ -108,6 +111,20 @@ async def test_processor_time_ends_a_worker_and_says_so(make_local_bench: Callab
 async def test_open_files_are_limited(make_local_bench: Callable[..., Bench]) -> None:
     async with make_local_bench(limits={"open_files": 32}) as bench:
         assert await bench.fails("files = [open('/dev/null') for _ in range(40)]") == "OSError"
+
+
+async def test_processes_are_limited() -> None:
+    # Counted for the user, and root is never limited: one that nobody else is.
+    python, uid, gid = await asyncio.to_thread(another_user, 60_000 + os.getpid() % 5_000)
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        own = {"working_dir": folder, "python": python, "uid": uid, "gid": gid}
+        async with LocalEngine(WorkerSettings(**own, limits={"processes": 1})) as engine:
+            error = (await engine.execute("import os\nos.fork() or os._exit(0)")).error
+            assert error is not None
+            assert error.exception_type == "BlockingIOError"
+        async with LocalEngine(WorkerSettings(**own)) as engine:
+            assert (await engine.execute("import os\nos.fork() or os._exit(0)\n1")).value == 1
 
 
 async def test_a_worker_that_is_killed_tells_how_much_memory_it_had(make_local_bench: Callable[..., Bench]) -> None:
