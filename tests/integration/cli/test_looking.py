@@ -7,7 +7,10 @@ import signal
 import sqlite3
 from pathlib import Path
 
+from projections.registry import PROJECTIONS
 from tests.integration.cli.conftest import Desk, Terminal, agenttower, columns
+
+NAMES = [projection.name for projection in PROJECTIONS]
 
 
 def test_status(desk: Desk, terminal: Terminal) -> None:
@@ -22,7 +25,7 @@ def test_status(desk: Desk, terminal: Terminal) -> None:
     )
     assert found["ready"] is True
     assert 0 < found["uptime_s"] < 3600
-    assert {row["name"] for row in found["projections"]} == {"layouts", "agents", "containers", "executions", "events"}
+    assert {row["name"] for row in found["projections"]} == set(NAMES)
     assert found["layouts"]["ready"] >= 1
     assert found["panes"]["ready"] == 3 * found["layouts"]["ready"]
     assert found["executions"] == {"requested": 0, "running": 0, "retrying": 0, "paused": 0}
@@ -59,7 +62,7 @@ def test_a_rebuild_gives_the_same_rows_while_the_tower_serves(desk: Desk) -> Non
     desk.json("layout", "list")
     before = contents(desk.home)
     rebuilt = desk.json("projections", "rebuild")
-    assert rebuilt["rebuilt"] == ["layouts", "agents", "containers", "executions", "events"]
+    assert rebuilt["rebuilt"] == NAMES
     assert rebuilt["position"] == end
     assert contents(desk.home) == before
     made = desk.layout()

@@ -74,20 +74,8 @@ async def test_all_in_one_reading_of_the_log(database: SqlDatabase, running: Sta
         await rebuild_all(database, log, PROJECTIONS)
     whole = len(entries)
     shadows = {f"layouts{SHADOW}": whole, f"events{SHADOW}": whole}
-    assert (
-        await _positions(database)
-        == {
-            "layouts": whole,
-            "agents": whole + 2,
-            "containers": whole + 2,
-            "bundles": whole + 2,
-            "executions": whole + 2,
-            "sessions": whole + 2,
-            "background": whole + 2,
-            "events": whole,
-        }
-        | shadows
-    )
+    stopped = {"layouts": whole, "events": whole}
+    assert await _positions(database) == dict.fromkeys(NAMES, whole + 2) | stopped | shadows
 
 
 async def test_the_indexes_are_there_afterwards(database: SqlDatabase, running: Start) -> None:
@@ -186,15 +174,7 @@ async def test_one_that_was_interrupted_goes_on(database: SqlDatabase, running: 
     with pytest.raises(Interrupted):
         await rebuild(database, ListLog(entries[:200], batch=200), layouts.PROJECTION, interrupt)
     positions = await _positions(database)
-    assert positions == {
-        "layouts": whole,
-        "agents": whole,
-        "containers": whole,
-        "bundles": whole,
-        "executions": whole,
-        "events": whole,
-        "layouts" + SHADOW: 200,
-    }
+    assert positions == dict.fromkeys(NAMES, whole) | {"layouts" + SHADOW: 200}
 
     reads: list[int] = []
 
