@@ -26,7 +26,9 @@ from domain.promises import PromiseCreate, PromiseResolve
 from domain.tower import Tower
 from handlers.effects.restarting import open_restarts
 from tests.integration.projections.backgrounds import of_backgrounds
+from tests.integration.projections.conversed import of_sessions
 from tests.unit import builders as b
+from tests.unit.talks import PREPARED
 
 GUARDED = PaneSlot(role="master", capability="plan", label="g{n}", restart="on_failure")
 TEMPLATES = {**b.TEMPLATES, "guarded": Template(name="guarded", panes=(GUARDED,) * 4)}
@@ -108,22 +110,27 @@ class ListLog:
 
 
 def random_history(
-    seed: int, commands: int, *, executions: float = 0.15, backgrounds: float = 0.05
+    seed: int, commands: int, *, executions: float = 0.15, backgrounds: float = 0.05, sessions: float = 0
 ) -> tuple[list[Stored], Tower]:
-    """What a tower records of random commands, refusals included, and its state afterwards. `executions` and
-    `backgrounds`: the shares of those that are about executions and background sessions."""
+    """What a tower records of random commands, refusals included, and its state afterwards. `executions`,
+    `backgrounds`, `sessions`: the shares of those that are about these."""
     random, state, entries = Random(seed), Tower(containers=knowing((HOST, b.BENCH))), list[Stored]()
     for number in range(commands):
         seen = [b.in_tmux(f"%{place}", random.choice([77, 78])) for place in range(5)]
         facts = b.facts(
             *(f"{number:04}-{n}" for n in range(6)), after=timedelta(seconds=number), panes=seen, templates=TEMPLATES
         )
+        facts = msgspec.structs.replace(facts, spawn=PREPARED)
         asked_of = _of_executions if random.random() < executions else _random_request
         if backgrounds and random.random() < backgrounds:
             asked_of = of_backgrounds
+        if sessions and random.random() < sessions:
+            asked_of = of_sessions
         request, origin = asked_of(random, state), random.choice([HOST, HOST, b.BENCH])
         if isinstance(request, PromiseCreate) and (request.id or "").startswith("exec:"):
             origin = TOWER
+        elif asked_of is of_sessions:
+            origin = HOST
         restarts = open_restarts(state.layouts)
         if restarts and random.random() < 0.3:
             request, origin = _of_the_policy(*random.choice(restarts), state), POLICY

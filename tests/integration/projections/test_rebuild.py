@@ -25,7 +25,7 @@ NAMES = [projection.name for projection in PROJECTIONS]
 
 @pytest.mark.parametrize("seed", [21, 22])
 async def test_a_rebuilt_one_equals_the_live_one(database: SqlDatabase, running: Start, seed: int) -> None:
-    entries, _ = random_history(seed, 400)
+    entries, _ = random_history(seed, 400, sessions=0.2)
     log = ListLog()
     tower = await running(log)
     for start in range(0, len(entries), 61):
