@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections import Counter
+from typing import Any
 
 from adapters.nats.client import Door
 from domain.layouts.state import PaneState
@@ -27,6 +28,7 @@ class Bustle:
         self._layouts: list[str] = []
         self._panes: list[str] = []
         self._removed: list[str] = []
+        self._sessions: list[str] = []
 
     async def know(self) -> None:
         """Take over what stands from before."""
@@ -36,6 +38,7 @@ class Bustle:
         self._panes = [pane.pane_id for pane in panes if pane.live]
         gone = [pane.pane_id for pane in panes if pane.state in (PaneState.REMOVED, PaneState.FAILED)]
         self._removed = gone[-20:]
+        self._sessions = sorted(state.sessions.known)
 
     async def run(self, commands: int) -> None:
         """So many commands, a few at a time; ends early with the tower."""
@@ -57,7 +60,8 @@ class Bustle:
 
     async def _one(self) -> None:
         rng, door = self._rng, self._rng.choice(("request", "durable"))
-        kind = rng.choices(("create", "remove", "recreate", "remove layout", "again"), (4, 4, 4, 2, 1))[0]
+        kinds = ("create", "remove", "recreate", "remove layout", "again", "talk")
+        kind = rng.choices(kinds, (4, 4, 4, 2, 1, 3))[0]
         if len(self._layouts) >= OPEN_LAYOUTS:
             kind = "remove layout"
         match kind:
@@ -73,6 +77,8 @@ class Bustle:
             case "remove layout" if self._layouts:
                 layout = self._layouts.pop(rng.randrange(len(self._layouts)))
                 sent = await self._ask("layout", "remove", {"layout_id": layout}, door)
+            case "talk":
+                await self._talk(door)
             case "again" if self.driver.book.sent:
                 await self.driver.or_died(self.driver.again(rng.choice(self.driver.book.sent)))
             case _:
@@ -87,7 +93,25 @@ class Bustle:
             self._layouts.append(sent.result["layout_id"])
             self._panes += [pane["pane_id"] for pane in sent.result["panes"]]
 
-    async def _ask(self, noun: str, verb: str, data: dict[str, str], door: Door) -> Sent:
+    async def _talk(self, door: Door) -> None:
+        """Sessions of an echo that takes its time: spawned below others, instructed, cancelled, ended."""
+        rng, known = self._rng, self._sessions[-5:]
+        verb = rng.choice(("spawn", "spawn", "instruct", "instruct", "resume", "cancel", "end")) if known else "spawn"
+        if verb != "spawn":
+            told = {} if verb in ("cancel", "end") else {"instruction": "d e"}
+            await self._ask("session", verb, {"session_id": rng.choice(known), **told}, door)
+            return
+        data: dict[str, Any] = {
+            "bundle": {"runtime": {"kind": "echo", "delay_s": rng.choice((0, 0.1))}},
+            "instruction": "a b c",
+            "session_id": f"bustle{len(self.driver.book.sent)}",
+            "parent_session_id": rng.choice([None, *known]),
+            "background": rng.random() < 0.5,
+        }
+        if (await self._ask("session", "spawn", data, door)).result:
+            self._sessions.append(data["session_id"])
+
+    async def _ask(self, noun: str, verb: str, data: dict[str, Any], door: Door) -> Sent:
         sent = await self.driver.ask(noun, verb, data, door=door)
         self.done[f"{noun}.{verb} {'unanswered' if sent.outcome is None else sent.outcome['status']}"] += 1
         return sent
