@@ -16,13 +16,17 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z.]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 # --- running ----------------------------------------------------------------------------------------------------------
 
 .PHONY: demo
 demo: .venv tmux ## a layout is made, broken, repaired and recovered before your eyes, in under a minute
 	@$(BIN)/agenttower demo
+
+.PHONY: demo-foreman
+demo-foreman: .venv tmux ## issues are resolved, tested and closed by background sessions, offline, in seconds
+	@$(BIN)/python examples/foreman/demo.py
 
 .PHONY: up
 up: .venv tmux ## run a tower in the foreground

@@ -145,6 +145,7 @@ def _services(
         bound_host=settings.http_host,
         containers=lambda: engine.writer.ledger.tower.containers.known,
         container_of=lambda event: container_of(event, engine.writer.ledger.tower),
+        subscribers=engine.subscribers,
         consumers=partial(subscribers, connections.tower, settings.node),
     )
 

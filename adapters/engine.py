@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Final
 
 from adapters.background import TowerBackground
+from adapters.background_figures import BackgroundFigures
 from adapters.bundles.keeping import keeping_of
 from adapters.containers.pane_logs import make_log_folder
 from adapters.crashing import armed
@@ -19,6 +20,7 @@ from adapters.files.snapshots import FileSnapshots
 from adapters.files.texts import FileTexts
 from adapters.files.vault import FileVault
 from adapters.http.services import ExecutionStanding, SessionStanding, session_standing
+from adapters.http.subscribers import Subscribers
 from adapters.machines import bench_of, containers_of, log_folders, terminals_of
 from adapters.nats.doors import DurableDoor, PingDoor, Pong, RequestDoor
 from adapters.nats.log import JetStreamLog
@@ -90,6 +92,8 @@ class Engine:
             settings, follow_ups=follow_ups, clock=clock, instance=self.instance, bundles=self.bundles
         )
         self._figures = ExecutionFigures(metrics.registry, workers=self.executions.doing, totals=self.executions.totals)
+        self.subscribers = Subscribers()
+        self._background_figures = BackgroundFigures(metrics.registry, self.subscribers.lags)
         self._effects = (
             self.spawning,
             self._watching,
@@ -123,7 +127,7 @@ class Engine:
                 snapshot_store=armed(FileSnapshots(home / "nodes" / node)),
                 clock=clock,
                 ids=ids,
-                observers=(follow_ups, self.terminals, *self._heard, metrics, self._figures, Traces()),
+                observers=(follow_ups, self.terminals, *self._heard, metrics, *self._counting, Traces()),
                 meters=(metrics,),
             )
         )
@@ -135,6 +139,10 @@ class Engine:
     def _heard(self) -> tuple[Observer, ...]:
         """What follows the log for sessions, and the effects."""
         return (self._panes, self.executions.spawns, *self._effects)
+
+    @property
+    def _counting(self) -> tuple[Observer, ...]:
+        return (self._figures, self._background_figures)
 
     def _make_layouts(
         self, settings: Settings, terminals: TmuxTerminals, launching: LaunchFiles, vault: FileVault, texts: FileTexts
@@ -278,6 +286,7 @@ class Engine:
         unreachable = await self._recovery.run()
         self._metrics.holds(self.writer.ledger.tower, self.writer.ledger.position)
         self._figures.holds(self.writer.ledger.tower)
+        self._background_figures.holds(self.writer.ledger.tower, self.writer.ledger.position)
         for effect in self._effects:
             effect.start(self.writer.ledger.tower)
         self.executions.run(parts.own)

@@ -81,6 +81,7 @@ def examine(home: str | None, node: str | None) -> Iterator[Finding]:
         if found is not None:
             yield found
     yield from bundles(settings)
+    yield from triggers(settings)
 
 
 def python() -> Finding:
@@ -272,6 +273,13 @@ def bundles(settings: "Settings") -> Iterator[Finding]:
     quiet_logs()
     for level, said, fix in look_at_bundles(settings):
         yield Finding(level, "bundles", said, fix)
+
+
+def triggers(settings: "Settings") -> Iterator[Finding]:
+    from adapters.cli.doctor_triggers import look_at_triggers
+
+    for level, name, said, fix in look_at_triggers(settings):
+        yield Finding(level, name, said, fix)
 
 
 def login_session(settings: "Settings", *, own_cgroup: Callable[[], str] | None = None) -> Finding | None:

@@ -41,6 +41,11 @@ def gather(cli: Cli) -> dict[str, Any]:
     with contextlib.suppress(Failure):
         projections = queries.get("/v1/projections")
         layouts, panes = _by_state(queries, "/v1/layouts"), _by_state(queries, "/v1/panes")
+    background: dict[str, int] | None = None
+    subscriptions: list[dict[str, Any]] | None = None
+    with contextlib.suppress(Failure):  # A bench peer is not told of them.
+        background = dict(Counter(row["state"] for row in queries.items("/v1/background-sessions")))
+        subscriptions = queries.get("/v1/session-events/subscriptions")["items"]
     executions: dict[str, int] | None = None
     with contextlib.suppress(Failure):  # A bench peer is not told of them.
         executions = {state: sum(1 for _ in queries.items("/v1/executions", state=state)) for state in OPEN}
@@ -56,6 +61,8 @@ def gather(cli: Cli) -> dict[str, Any]:
         "layouts": layouts,
         "panes": panes,
         "executions": executions,
+        "background": background,
+        "subscriptions": subscriptions,
     }
 
 
@@ -92,8 +99,10 @@ def _print(found: dict[str, Any]) -> None:
         shown = output.address(found[name]) if name == "nats" else found[name]
         grid.add_row({"nats": "broker"}.get(name, name), shown)
     grid.add_row("log", "not known" if found["position"] is None else f"{found['position']} events")
-    for name in ("layouts", "panes", "executions"):
+    for name in ("layouts", "panes", "executions", "background"):
         grid.add_row(name, _counts(found[name]))
+    if found["subscriptions"]:
+        grid.add_row("subscriptions", _lags(found["subscriptions"]))
     output.write(grid, out)
     end: int = found["position"] or 0
     if found["projections"]:
@@ -108,6 +117,12 @@ def projection_cells(row: dict[str, Any], end: int) -> tuple[Any, ...]:
     """One row of `PROJECTION_COLUMNS`; `end` is the log's last position."""
     lag = row.get("lag", max(0, end - row["position"]))
     return row["name"], output.state(row["state"]), row["position"], lag, row.get("reason") or "-"
+
+
+def _lags(subscriptions: list[dict[str, Any]]) -> str:
+    """How many, and which ones are behind."""
+    behind = [f"{each['id']} is {each['lag']} events behind" for each in subscriptions if each["lag"]]
+    return "; ".join([str(len(subscriptions)), *behind])
 
 
 def _counts(counts: dict[str, int] | None) -> Any:

@@ -82,3 +82,9 @@ def test_failures_say_what_to_do(desk: Desk) -> None:
     without = desk.run("trigger", "fire", "idlers", "--json")
     error = json.loads(without.err)["error"]
     assert error["code"] == "validation_failed" and "no trigger of type manual" in error["message"]
+
+
+def test_status_counts_them(desk: Desk) -> None:
+    found = desk.json("status")
+    assert sum(found["background"].values()) == 2 and found["subscriptions"] == []
+    assert any(line.strip().startswith("background") for line in desk.ok("status").out.splitlines())
