@@ -83,6 +83,7 @@ async def run_tower(
         metrics = Metrics()
         engine = Engine(settings, connections, metrics)
         stack.push_async_callback(engine.terminals.close)
+        stack.callback(engine.triggers.close)
         database = open_database(settings.database_url, node=settings.node)
         stack.push_async_callback(database.close)
         async with Parts() as parts:
@@ -140,6 +141,7 @@ def _services(
         transcript=engine.sessions.transcripts.load,
         node=settings.node,
         token=http_token(settings.home),
+        hook=engine.triggers.hook,
         metrics=metrics.registry,
         now=SystemClock().now,
         bound_host=settings.http_host,

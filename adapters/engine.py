@@ -34,6 +34,7 @@ from adapters.settings import Settings
 from adapters.system import SystemClock, SystemIds
 from adapters.telemetry import Metrics, Traces
 from adapters.tmux.terminals import TmuxTerminals
+from adapters.triggering import TowerTriggers
 from domain.containers import ContainerFacts
 from domain.executions.state import state_of
 from domain.layouts.commands import PaneSweep
@@ -91,6 +92,7 @@ class Engine:
         self.background = TowerBackground(
             settings, follow_ups=follow_ups, clock=clock, instance=self.instance, bundles=self.bundles
         )
+        self._make_triggers(settings, ids)
         self._figures = ExecutionFigures(metrics.registry, workers=self.executions.doing, totals=self.executions.totals)
         self.subscribers = Subscribers()
         self._background_figures = BackgroundFigures(metrics.registry, self.subscribers.lags)
@@ -104,6 +106,7 @@ class Engine:
             self.sessions.effect,
             self.bundles,
             *self.background.effects,
+            *self.triggers.effects,
         )
         outcomes = armed(InboxOutcomes(connections.answers, node))
         self.writer = armed(
@@ -219,6 +222,17 @@ class Engine:
             bundles=self.bundles,
         )
 
+    def _make_triggers(self, settings: Settings, ids: SystemIds) -> None:
+        self.triggers = TowerTriggers(
+            settings,
+            follow_ups=self._follow_ups,
+            clock=self._clock,
+            ids=ids,
+            timers=self._timers,
+            instance=self.instance,
+            metrics=self._metrics.registry,
+        )
+
     def _make_recovery(self, terminals: TmuxTerminals) -> None:
         self._recovery = armed(
             Recovery(
@@ -237,7 +251,8 @@ class Engine:
         self._sweeping = Sweeping(
             timers=self._timers, inbox=self.inbox, ids=ids, clock=self._clock, housekeeping=housekeeping
         )
-        takers = {sweeping.NAME: self._sweeping.take, **self.executions.deadlines.takers}
+        deadlines, ticking = self.executions.deadlines, self.triggers.ticking
+        takers = {sweeping.NAME: self._sweeping.take, **deadlines.takers, **ticking.takers}
         self._dues = Dues(timers=self._timers, takers=takers)
 
     def _make_doors(self, connections: Connections, node: str, outcomes: Outcomes) -> None:
@@ -247,6 +262,8 @@ class Engine:
         self._metrics.follow_effect("sessions", lambda: self.sessions.effect.under_way)
         self._metrics.follow_effect("background", lambda: self.background.runs.under_way)
         self._metrics.follow_effect("deadlines", lambda: self.executions.deadlines.waiting)
+        self._metrics.follow_effect("triggering", lambda: self.triggers.triggering.watching)
+        self._metrics.follow_effect("ticking", lambda: self.triggers.ticking.waiting)
         self._metrics.follow_effect("spawning", lambda: self.spawning.jobs_open)
         self._metrics.follow_effect("scanning", lambda: self._scanning.scans_open)
         self._metrics.follow_effect("restarting", lambda: self._restarting.waiting)

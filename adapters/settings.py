@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, cast
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -82,6 +90,7 @@ def _url(*schemes: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+IssuesName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 FolderPath = Annotated[Path, BeforeValidator(_path)]
 SocketPath = Annotated[FolderPath, AfterValidator(_short_enough)]
 
@@ -204,6 +213,11 @@ class Settings(BaseSettings):
     )
     background_sessions: Annotated[tuple[dict[str, Any], ...], AfterValidator(checked)] = Field(
         default=(), description="background sessions that start with the tower, a list; see docs/background.md"
+    )
+    issues: Annotated[dict[IssuesName, FolderPath], NoDecode, BeforeValidator(_pairs)] = Field(
+        default={},
+        description="issue trackers: names (A-Z a-z 0-9 _ -) and the folders of their issue files, a map or "
+        "text such as bugs=/srv/bugs, with commas",
     )
     log_format: Literal["auto", "console", "json"] = Field(
         default="auto", description="auto (console on a terminal, else json), console or json"

@@ -87,8 +87,9 @@ class TriggerSources(Protocol):
 
     def types(self) -> frozenset[str]: ...
 
-    def make(self, type_: str) -> TriggerSource:
-        """A new one. Raises `TriggerProblem` for a type that nobody knows or whose code cannot be loaded."""
+    def make(self, type_: str, *, background: str) -> TriggerSource:
+        """A new one for the background session of this name. Raises `TriggerProblem` for a type that nobody knows or
+        whose code cannot be loaded."""
         ...
 
 
@@ -105,3 +106,22 @@ class TriggerFolders(Protocol):
     async def prune(self, kept: frozenset[str]) -> None:
         """Drop those of all other background sessions."""
         ...
+
+
+class Notice(msgspec.Struct, frozen=True, kw_only=True):
+    """An event of another system, such as an issue tracker's. `id`: deterministic, or kept until `after` was called."""
+
+    id: str
+    name: str
+    data: Mapping[str, Any] = {}
+    after: Told | None = None
+
+
+class EventSource(Protocol):
+    """Tells named events, which are recorded as a session's are."""
+
+    def watch(self) -> AsyncIterator[Notice]:
+        """As a `TriggerSource` does; what happened while nobody watched comes first."""
+        ...
+
+    async def stop(self) -> None: ...

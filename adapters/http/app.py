@@ -10,6 +10,7 @@ from adapters.http import (
     documents,
     execution_output,
     executions,
+    hooks,
     launching,
     probes,
     routes,
@@ -45,6 +46,7 @@ def create_api() -> FastAPI:
     api.include_router(backgrounds.router)
     api.include_router(sessions.router)
     api.include_router(launching.router)
+    api.include_router(hooks.router)
     api.include_router(probes.router)
 
     def openapi() -> dict[str, Any]:

@@ -232,6 +232,14 @@ def command_body_of(name: str) -> dict[str, Any]:
     }
 
 
+HOOK_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "Taken: `fired` triggers, none for a delivery that was taken before (`replay`).",
+        "content": {"application/json": {"example": {"fired": 1, "replay": False}}},
+    },
+    **{status: _error(status) for status in (401, 403, 413, 422, 503)},
+}
+
 RPC_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "As asked.", "model": rows.RpcAnswer},
     **{

@@ -322,6 +322,16 @@ async def _no_consumers() -> Sequence[Row]:
     return ()
 
 
+class Hook(Protocol):
+    async def __call__(self, name: str, headers: Mapping[str, str], body: bytes, /) -> Mapping[str, Any]:
+        """Take a signed delivery; the answer after its commit. Raises `Rejection`."""
+        ...
+
+
+async def _no_hook(name: str, _headers: Mapping[str, str], _body: bytes) -> Mapping[str, Any]:
+    raise Rejection("unauthorized", f"no hook {name} takes this signature")
+
+
 class Ready(Protocol):
     async def __call__(self) -> Mapping[str, Check]: ...
 
@@ -359,6 +369,7 @@ class HttpServices:
     keep_alive_s: float = KEEP_ALIVE_S
     max_streams: int = MAX_STREAMS
     containers: Callable[[], Iterable[str]] = tuple
+    hook: Hook = _no_hook
     container_of: ContainerOf = _unknown_container
     subscribers: Subscribers = field(default_factory=Subscribers)
     consumers: Consumers = _no_consumers

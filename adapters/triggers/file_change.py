@@ -31,8 +31,8 @@ from handlers.trigger_ports import Firing
 LONGEST_BURST_S: Final = 60.0
 """A tree that is written all the while is looked at after this time."""
 
-FIRING_BYTES: Final = 512 * 1024
-"""Paths in one firing; more are told in several, one after the other."""
+FIRING_BYTES: Final = 224 * 1024
+"""Of the data of one firing, as JSON; more is told in several, one after the other."""
 
 POLL_SHARE: Final = 10
 """Looking at a tree may take this part of the time, however large it is."""
@@ -294,10 +294,10 @@ class FileChange:
         parts: list[list[Change]] = []
         size = FIRING_BYTES
         for change in changes:
-            size += 2 * len(change.path) + len(change.before or b"") + 32
+            size += _size(change)
             if size > FIRING_BYTES:
                 parts.append([])
-                size = 0
+                size = _size(change)
             parts[-1].append(change)
         return [self._payload(part, number, len(parts)) for number, part in enumerate(parts, 1)]
 
@@ -353,6 +353,13 @@ class FileChange:
 def shown(path: bytes) -> str:
     """A path as text; what is not UTF-8 as `\\xff`."""
     return path.decode("utf-8", "backslashreplace")
+
+
+def _size(change: Change) -> int:
+    """Bytes of JSON that name it."""
+    paths = [change.path, change.path, change.path, change.before] if change.before is not None else [change.path] * 2
+    odd = 0 if _is_text(change.path) else 3 * len(change.path)
+    return sum(len(msgspec.json.encode(shown(path))) for path in paths) + len(change.kind) + 12 + odd
 
 
 def _is_text(path: bytes) -> bool:

@@ -4,11 +4,12 @@ from datetime import timedelta
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from domain.background import commands as c
 from domain.background import events as e
 from domain.background import firing
-from domain.background.definition import MANUAL, MAX_DECLARED, Definition, digest_of
+from domain.background.definition import MANUAL, MAX_DECLARED, TIMER, Definition, digest_of
 from domain.background.events import BackgroundState
 from domain.background.evolving import evolve
 from domain.background.reading import FIELD, definitions
@@ -24,6 +25,10 @@ MAX_BACKOFF_S: Final = 60.0
 
 
 def decide(command: Command[c.BackgroundRequest], state: Backgrounds, sessions: Sessions) -> tuple[Event, ...]:
+    return _timed(_decide(command, state, sessions), command.facts)
+
+
+def _decide(command: Command[c.BackgroundRequest], state: Backgrounds, sessions: Sessions) -> tuple[Event, ...]:
     request, facts = command.request, command.facts
     match request:
         case c.BackgroundStart():
@@ -145,7 +150,12 @@ def with_children(spawned: SessionSpawned, facts: Facts, state: Backgrounds) -> 
     events: list[Event] = []
     for number, definition in enumerate(wanted, state.declared + 1):
         events += _first(request, definition, number)
-    return tuple(events)
+    return _timed(tuple(events), facts)
+
+
+def _timed(events: tuple[Event, ...], facts: Facts) -> tuple[Event, ...]:
+    """A start says when it is."""
+    return tuple(replace(each, at=facts.at) if isinstance(each, e.BackgroundStarting) else each for each in events)
 
 
 def _check_room(more: int, state: Backgrounds, gone: int = 0) -> None:
@@ -274,6 +284,9 @@ def _fired(request: c.TriggerRecordFired, command_id: str, facts: Facts, state: 
     if not 0 <= request.trigger < len(there.definition.triggers):
         return ()
     if there.definition.triggers[request.trigger].type != request.type:
+        return ()
+    ticked = there.ticked.get(request.trigger)
+    if request.type == TIMER and ticked is not None and request.timestamp <= ticked:
         return ()
     check_data("data", request.data)
     told = firing.Firing(

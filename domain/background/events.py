@@ -45,9 +45,11 @@ class BackgroundDeclared(BackgroundEvent, frozen=True, kw_only=True):
 
 
 class BackgroundStarting(BackgroundEvent, frozen=True, kw_only=True):
-    """Its triggers are to be watched, from the definition that stands. `declared`: its definition is another one."""
+    """Its triggers are to be watched, from the definition that stands. `declared`: its definition is another one. `at`:
+    when its timers begin to count."""
 
     reason: StartReason
+    at: datetime | None = None
 
 
 class BackgroundRunning(BackgroundEvent, frozen=True, kw_only=True):

@@ -16,7 +16,8 @@ def evolve(state: Backgrounds, event: Event) -> Backgrounds:
         case e.BackgroundDeclared():
             return _declared(state, event)
         case e.TriggerRefused():
-            return _told(state, event)
+            there = state.known.get(event.background_id)
+            return _told(state if there is None else _with(state, _ticked(there, event)), event)
         case e.BackgroundEvent() | e.TriggerFired() | e.TriggerDropped():
             background = state.known.get(event.background_id)
             return state if background is None else _of_one(state, background, event)
@@ -30,8 +31,16 @@ def _of_one(state: Backgrounds, there: Background, event: Event) -> Backgrounds:
     match event:
         case e.BackgroundStarting():
             restarts = () if event.reason == "asked" else there.restarts
+            anew = event.reason in ("asked", "parent") or there.since is None
             changed = replace(
-                there, state=BackgroundState.STARTING, restarts=restarts, restart_at=None, error=None, over=False
+                there,
+                state=BackgroundState.STARTING,
+                restarts=restarts,
+                restart_at=None,
+                error=None,
+                over=False,
+                since=event.at if anew or event.reason == "declared" else there.since,
+                ticked=Map() if anew else there.ticked,
             )
             listeners = state.listeners.with_(there.number, there.background_id, there.definition)
             return _with(replace(state, listeners=listeners), changed)
@@ -50,7 +59,8 @@ def _of_one(state: Backgrounds, there: Background, event: Event) -> Backgrounds:
             ticks = there.ticks
             if event.type == TIMER:
                 ticks = ticks.set(event.trigger, ticks.get(event.trigger, 0) + 1)
-            return _told(_with(state, replace(there, waiting=(*there.waiting, event), ticks=ticks)), event)
+            there = _ticked(replace(there, waiting=(*there.waiting, event), ticks=ticks), event)
+            return _told(_with(state, there), event)
         case e.TriggerDropped():
             kept = tuple(each for each in there.waiting if each.trigger_id != event.trigger_id)
             return _with(state, replace(there, waiting=kept))
@@ -65,14 +75,15 @@ def _of_one(state: Backgrounds, there: Background, event: Event) -> Backgrounds:
 def _declared(state: Backgrounds, event: e.BackgroundDeclared) -> Backgrounds:
     there = state.known.get(event.background_id)
     if there is not None:
-        ticks = _kept_ticks(there, event.definition)
+        same = _same(there, event.definition)
         changed = replace(
             there,
             definition=event.definition,
             definition_digest=event.definition_digest,
             bundle=event.bundle,
             folder=event.folder,
-            ticks=ticks,
+            ticks=Map({at: count for at, count in there.ticks.items() if at in same}),
+            ticked=Map({at: due for at, due in there.ticked.items() if at in same}),
         )
         return _with(state, changed)
     made = Background(
@@ -93,11 +104,15 @@ def _declared(state: Backgrounds, event: e.BackgroundDeclared) -> Backgrounds:
     return _with(replace(state, declared=state.declared + 1, children=children), made)
 
 
-def _kept_ticks(there: Background, definition: Definition) -> Map[int, int]:
-    """Of the triggers that stay as and where they are."""
+def _same(there: Background, definition: Definition) -> set[int]:
+    """The triggers that stay as and where they are."""
     pairs = zip(there.definition.triggers, definition.triggers, strict=False)
-    same = {at for at, (old, new) in enumerate(pairs) if old == new}
-    return Map({at: count for at, count in there.ticks.items() if at in same})
+    return {at for at, (old, new) in enumerate(pairs) if old == new}
+
+
+def _ticked(there: Background, event: e.TriggerTold) -> Background:
+    """A timer's firing has the time at which it was due."""
+    return there if event.type != TIMER else replace(there, ticked=there.ticked.set(event.trigger, event.timestamp))
 
 
 def _failed(state: Backgrounds, there: Background, event: e.BackgroundFailed) -> Backgrounds:

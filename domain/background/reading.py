@@ -155,7 +155,18 @@ def _config(type_: str, values: dict[str, Any], field: str) -> dict[str, Any]:
     for key in configs.REQUIRED.get(type_, ()):
         if key not in values:
             raise invalid(f"{field}.{key}", "is missing")
+    _demand_one(type_, values, field)
     return {**configs.DEFAULTS.get(type_, {}), **values}
+
+
+def _demand_one(type_: str, values: Mapping[str, Any], field: str) -> None:
+    if type_ not in configs.ONE_OF:
+        return
+    (one, other), needed = configs.ONE_OF[type_]
+    if one in values and other in values:
+        raise invalid(f"{field}.{other}", f"stands beside {one}: one of both")
+    if needed and one not in values and other not in values:
+        raise invalid(f"{field}.{one}", f"is missing, or {other}")
 
 
 def _plain(values: dict[str, Any], field: str) -> dict[str, Any]:

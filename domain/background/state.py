@@ -52,7 +52,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 class Background(msgspec.Struct, frozen=True, kw_only=True):
     """`number`: of its declaration on the node, from 1. `waiting`: firings in order; `running` by trigger id.
     `trigger_count`: firings that were taken. `restarts`: when the latest ones were due. `ticks`: of timers, by the
-    place of the trigger. `over`: it cannot be started again."""
+    place of the trigger; `ticked`: when the last one of each was due; `since`: when they began to count. `over`: it
+    cannot be started again."""
 
     background_id: str
     name: str
@@ -72,6 +73,8 @@ class Background(msgspec.Struct, frozen=True, kw_only=True):
     restart_at: datetime | None = None
     error: str | None = None
     ticks: Map[int, int] = Map()
+    ticked: Map[int, datetime] = Map()
+    since: datetime | None = None
     over: bool = False
 
     @property

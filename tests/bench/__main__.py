@@ -10,7 +10,7 @@ import structlog
 import uvloop
 from rich.console import Console
 
-from tests.bench import doors, durable, executing, memory, peer, reading, spawning, starting, terminals
+from tests.bench import background, doors, durable, executing, memory, peer, reading, spawning, starting, terminals
 from tests.bench.report import Check, Options, Part, show, show_checks
 
 WIDTH = 120
@@ -24,6 +24,7 @@ PARTS: dict[str, tuple[str, Callable[[Options], Awaitable[Part]]]] = {
     "executing": ("code in workers, without a broker", executing.measure),
     "durable": ("executions from request to durable end", durable.measure),
     "spawning": ("bundles, and sessions spawned from them", spawning.measure),
+    "background": ("background sessions and timers at rest, and how soon a run follows", background.measure),
     "memory": ("memory of a layout", memory.measure),
     "peer": ("the nearest peer", peer.measure),
 }

@@ -266,7 +266,7 @@ def test_routes_of_the_design_are_there(openapi: dict[str, Any]) -> None:
     assert {f"/v1/{path}" for path in listed} | {"/healthz", "/readyz", "/metrics"} == got
     posted = {path for path, method, _ in operations(openapi) if method == "post"}
     of_sessions = {f"/v1/sessions/{{session_id}}/{verb}" for verb in ("instruct", "resume", "cancel", "end")}
-    assert posted == {"/v1/commands", "/v1/rpc/{method}", "/v1/sessions"} | of_sessions
+    assert posted == {"/v1/commands", "/v1/rpc/{method}", "/v1/sessions", "/v1/hooks/{name}"} | of_sessions
 
 
 def test_schemas_and_examples_of_the_openapi_document_are_valid(openapi: dict[str, Any]) -> None:

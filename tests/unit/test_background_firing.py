@@ -1,5 +1,6 @@
 """Firings: taken at once, waiting in order, refused, dropped, given again; and what the end of a run means."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -166,11 +167,20 @@ class WhenItIsTold:
     def test_of_a_timer_it_says_the_how_manyth_tick_it_is(self) -> None:
         there = works(declaration(triggers=[{"type": "manual"}, {"type": "timer", "config": {"interval_seconds": 5}}]))
         for tick in (1, 2, 3):
-            happened = told(there, record(f"t{tick}", trigger=1, type="timer", data={"interval": 5}))
+            due = AT + timedelta(seconds=5 * tick)
+            happened = told(there, record(f"t{tick}", trigger=1, type="timer", data={"interval": 5}, timestamp=due))
             fired = happened.events[0]
             assert isinstance(fired, e.TriggerFired)
             assert fired.data == {"interval": 5, "tick": tick}
             there = happened.accepted()
+
+    def test_a_tick_of_a_time_that_is_behind_is_none(self) -> None:
+        there = works(declaration(triggers=[{"type": "timer", "config": {"interval_seconds": 5}}]))
+        due = AT + timedelta(seconds=10)
+        there = told(there, record("a", type="timer", timestamp=due)).accepted()
+        for number, seconds in enumerate((10, 5)):
+            late = record(f"b{number}", type="timer", timestamp=AT + timedelta(seconds=seconds))
+            told(there, late).then_nothing()
 
 
 class WhenFiredByHand:

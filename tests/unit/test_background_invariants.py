@@ -35,7 +35,7 @@ TRIGGERS = (
     {"type": "session_event", "config": {"event_names": ["a:done", "x:*"]}},
     {"type": "session_event", "config": {"event_names": ["b:done"]}},
     {"type": "session_event", "config": {"event_names": ["*"], "source_sessions": ["a", "lead"]}},
-    {"type": "webhook", "config": {"name": "hook"}},
+    {"type": "webhook", "config": {"name": "hook", "secret_env": "HOOK"}},
     {"type": "manual"},
 )
 DECLARATION = st.fixed_dictionaries(

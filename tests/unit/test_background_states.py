@@ -134,12 +134,12 @@ class WhenRunning:
             there = told(there, fails(), after_s=now).then(failed(count, now + wait_s))
             told(there, DUE, after_s=now + wait_s - 0.1).then_nothing()
             now += wait_s
-            there = told(there, DUE, after_s=now).then(starting("restart"))
+            there = told(there, DUE, after_s=now).then(starting("restart", after_s=now))
         there = told(there, fails(), after_s=now).then(failed(3, None))
         assert state_of(there) is BackgroundState.FAILED
         assert not there.state.backgrounds.known[BG].listens
         told(there, DUE, after_s=100).then_nothing()
-        there.when(START, facts=at(100)).then(starting("asked"))
+        there.when(START, facts=at(100)).then(starting("asked", after_s=100))
 
     def test_a_quiet_window_makes_the_count_begin_anew(self) -> None:
         there = told(works(), fails()).accepted()

@@ -45,8 +45,8 @@ def declared(background_id: str = BG, of: Definition | None = None, **fields: An
     return e.BackgroundDeclared(**(known | fields))
 
 
-def starting(reason: Any = "parent", background_id: str = BG) -> Event:
-    return e.BackgroundStarting(background_id=background_id, reason=reason)
+def starting(reason: Any = "parent", background_id: str = BG, after_s: float = 0) -> Event:
+    return e.BackgroundStarting(background_id=background_id, reason=reason, at=at(after_s).at)
 
 
 def running(background_id: str = BG) -> Event:
@@ -111,7 +111,7 @@ def record(trigger_id: str | None = "f1", **fields: Any) -> c.TriggerRecordFired
 
 def hooked(name: str = "workers", **fields: Any) -> dict[str, Any]:
     """A background session with a watched trigger."""
-    return declaration(name, triggers=[{"type": "webhook", "config": {"name": "hook"}}], **fields)
+    return declaration(name, triggers=[{"type": "webhook", "config": {"name": "hook", "secret_env": "HOOK"}}], **fields)
 
 
 def run_of(there: History, trigger_id: str, background_id: str = BG) -> str:
