@@ -29,7 +29,7 @@ SHORT_S: Final = 1.0
 """Waits below this are timed here: the broker's clock may be 0.3 s late."""
 
 RETRY_S: Final = 5.0
-"""Wait after a schedule that the broker did not take, and after a tick that was refused."""
+"""Wait after a schedule that the broker did not take."""
 
 _log = structlog.get_logger(__name__)
 
@@ -175,8 +175,7 @@ class Ticking:
         if outcome["status"] != "accepted" and outcome["error"]["code"] == "tower_busy":
             await room.wait()
         elif self._due.get(name) == due:
-            # Nothing has moved on: it was refused, or is not to be counted.
-            _log.warning("a tick was not recorded", name=name, outcome=outcome)
-            await self._clock.sleep(RETRY_S)
-            self._look(background_id)
+            # The next event of its background session has it looked at again.
+            _log.error("a tick was not recorded", name=name, outcome=outcome)
+            return False
         return True

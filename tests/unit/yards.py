@@ -106,7 +106,8 @@ def emits(there: History, name: str = "work:ready", data: Any = None, *, times: 
 def record(trigger_id: str | None = "f1", **fields: Any) -> c.TriggerRecordFired:
     """What a watched trigger has to tell."""
     known: dict[str, Any] = {"background_id": BG, "trigger": 0, "type": "webhook", "source": "here", "timestamp": AT}
-    return c.TriggerRecordFired(**(known | {"trigger_id": trigger_id} | fields))
+    told: dict[str, Any] = {**known, "trigger_id": trigger_id, **fields}
+    return c.TriggerRecordFired(**told)
 
 
 def hooked(name: str = "workers", **fields: Any) -> dict[str, Any]:
