@@ -221,7 +221,8 @@ class WhenARunEnds:
     def ended(self, **changed: Any) -> Event:
         known: dict[str, Any] = {"background_id": BG, "trigger_id": "f1", "attempt": 1, "success": True}
         session_id = run_of(self.run(), "f1")
-        return e.BackgroundRunEnded(**(known | {"session_id": session_id, "output": "done"} | changed))
+        fields: dict[str, Any] = {**known, "session_id": session_id, "output": "done", **changed}
+        return e.BackgroundRunEnded(**fields)
 
     def test_its_firing_is_consumed_and_its_session_ends(self) -> None:
         there = self.run()
