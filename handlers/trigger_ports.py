@@ -97,7 +97,7 @@ class TriggerFolders(Protocol):
     """Where sources keep what they know from one start of the tower to the next. `OSError` is not raised: told in the
     tower's log."""
 
-    def of(self, background_id: str, trigger: int) -> Path: ...
+    def folder(self, background_id: str, trigger: int) -> Path: ...
 
     async def drop(self, background_id: str) -> None:
         """One that is gone is no error."""

@@ -113,7 +113,7 @@ class StateFolders:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def of(self, background_id: str, trigger: int) -> Path:
+    def folder(self, background_id: str, trigger: int) -> Path:
         return self._folder / background_id / str(trigger)
 
     async def drop(self, background_id: str) -> None:

@@ -212,7 +212,7 @@ class Triggering:
             if trigger.type in ROUTED or trigger.type == TIMER:
                 continue
             source = self._sources.make(trigger.type, background=there.name)
-            state = self._folders.of(there.background_id, place)
+            state = self._folders.folder(there.background_id, place)
             source.configure(trigger.config, folder=there.folder or self._folder, state=state)
             watch.sources[place] = source
 

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from adapters.nats.doors import DurableDoor, PingDoor, RequestDoor
-from handlers import bundle_ports, execution_ports, ports, session_ports, snapshots
+from handlers import bundle_ports, execution_ports, ports, session_ports, snapshots, trigger_ports
 from handlers.effects.follow_ups import FollowUps
 from handlers.effects.scanning import Scanning
 from handlers.effects.spawning import Spawning
@@ -30,6 +30,7 @@ PORTS: dict[str, type] = {
         if getattr(kind, "_is_protocol", False)
     },
     "SnapshotStore": snapshots.SnapshotStore,
+    "TriggerFolders": trigger_ports.TriggerFolders,
 }
 PARTS: dict[str, type] = {
     **PORTS,

@@ -25,6 +25,7 @@ from tests.faults.stories import (
     Unpiped,
     Vanishing,
 )
+from tests.faults.watched import Deaf, TicksRefused, Watched
 
 STORIES: Mapping[str, Story] = {
     "bundles.": Bundled(),
@@ -38,6 +39,11 @@ STORIES: Mapping[str, Story] = {
     "session_facts.": Conversed(),
     "sessions.": Conversed(),
     "spawns.": Conversed(),
+    "noticing._keep.sleep.": Deaf(),
+    "noticing.": Watched(),
+    "ticking._write.sleep.": TicksRefused(),
+    "ticking.": Watched(),
+    "triggering.": Watched(),
     "turns.": Conversed(),
     "engine._measure_broker.": Lingering(),
     "engine._purge_commands.": Lingering(),
