@@ -68,15 +68,31 @@ class Ticking:
 
     def committed(self, recorded: Sequence[Recorded], state: Tower) -> None:
         self._state = state
-        concerned = {
-            record.event.background_id
-            for record in recorded
-            if isinstance(record.event, e.BackgroundEvent | e.TriggerEvent)
-        }
-        for background_id in concerned:
+        changed: set[str] = set()
+        for record in recorded:
+            match record.event:
+                case (
+                    e.BackgroundRunStarted()
+                    | e.BackgroundRunEnded()
+                    | e.BackgroundRunning()
+                    | e.TriggerDropped() as told
+                ):
+                    self._make_room(told.background_id)
+                case e.TriggerTold(background_id=background_id, type=type_):
+                    self._make_room(background_id)
+                    if type_ == TIMER:
+                        changed.add(background_id)
+                case e.BackgroundEvent(background_id=background_id):
+                    self._make_room(background_id)
+                    changed.add(background_id)
+                case _:
+                    pass
+        for background_id in changed:
             self._look(background_id)
-            if background_id in self._room:
-                self._room[background_id].set()
+
+    def _make_room(self, background_id: str) -> None:
+        if background_id in self._room:
+            self._room[background_id].set()
 
     async def run(self) -> None:
         try:
