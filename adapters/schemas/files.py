@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +16,8 @@ from domain import catalogue
 FOLDER: Final = Path(__file__).parents[2] / "schemas"
 
 
-def render() -> dict[str, str]:
+@cache
+def render() -> Mapping[str, str]:
     """Path below `schemas/` -> text, all of them."""
     files = {
         "asyncapi.yaml": asyncapi.text(asyncapi.document()),
