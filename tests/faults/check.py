@@ -22,6 +22,7 @@ from projections.registry import PROJECTIONS
 from projections.tables import POSITIONS
 from tests.faults.book import Driver
 from tests.faults.child import NODE, Child
+from tests.faults.firings import firings_again, open_runs
 from tests.faults.words import typed_again
 from tests.integration.projections.conftest import postgres_server
 from tests.waiting import eventually
@@ -36,7 +37,7 @@ async def check(driver: Driver) -> Tower:
     await driver.settle_book()
     state = await at_rest(driver)
     log = await driver.recorded()
-    wrong = driver.book.compare(log) + typed_again(driver.child.home) + taken_again(log)
+    wrong = driver.book.compare(log) + typed_again(driver.child.home) + taken_again(log) + firings_again(log)
     assert not wrong, "\n".join(wrong)
     await same_rows(driver)
     return state
@@ -70,6 +71,7 @@ async def at_rest(driver: Driver) -> Tower:
         state = await driver.state()
         last[:] = [*unlike_tmux(state, driver.child), *(f"{send} has no end" for send in state.sends.open)]
         last[:] += [f"{each.execution_id} is under way" for each in state.executions.open.values() if not _asks(each)]
+        last[:] += open_runs(state)
         last[:] += [f"session {session_id} has something to do" for session_id in state.sessions.active]
         last[:] += [f"{each} is under way" for each in state.executions.works]
         return state if not last and await driver.position() == before else None

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from tests.faults.bundled import Bundled
 from tests.faults.conversed import Conversed
 from tests.faults.executed import DeadlineRefused, Executed
+from tests.faults.roused import Roused, SlowToPrepare, Unwatched
 from tests.faults.stories import (
     BrokerGone,
     Due,
@@ -28,6 +29,9 @@ from tests.faults.stories import (
 from tests.faults.watched import Deaf, TicksRefused, Watched
 
 STORIES: Mapping[str, Story] = {
+    "background._asked.sleep.": SlowToPrepare(),
+    "background._restart.": Unwatched(),
+    "background.": Roused(),
     "bundles.": Bundled(),
     "capabilities.": Executed(),
     "deadlines._write.sleep.": DeadlineRefused(),
