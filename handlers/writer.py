@@ -14,7 +14,7 @@ import structlog
 
 from domain import tower
 from domain.catalogue import UndecodableEvent
-from domain.envelope import Recorded, decode, foreign
+from domain.envelope import Recorded
 from domain.errors import Rejection
 from domain.node import CommandRejected, NodeClaim, NodeClaimed
 from domain.tower import Tower
@@ -34,6 +34,7 @@ from handlers.ports import (
     Outcomes,
     WrongLastPosition,
 )
+from handlers.recorded import events_of
 from handlers.refusals import HostOnlyRefusals
 from handlers.seen import SeenIds, key_of
 
@@ -106,6 +107,7 @@ class Writer:
         self._carried: list[Asked | FollowUp] = []
         self._foreign = ForeignEntries(node)
         self._conflicts = 0
+        self._reread_last: Sequence[Recorded] = ()
         self._hoped = 1
         self._patience_s = 0.0
         self._claimed = False
@@ -174,6 +176,7 @@ class Writer:
             self._seen.forget(self._clock.now())
         self.ledger = ledger
         if recorded:
+            self._reread_last = recorded
             self._tell_committed(recorded)
 
     def _check_claim(self, record: Recorded) -> None:
@@ -344,17 +347,11 @@ class Writer:
     async def _recorded_outcome(self, prepared: Prepared, position: int) -> dict[str, object]:
         """The outcome of a command that the log holds, from its events."""
         command_id = prepared.command_id or ""
-        events: list[Recorded] = []
         try:
-            while (stored := await self._log_port.get(position + len(events))) is not None:
-                record = None if foreign(stored) else decode(stored)
-                if record is None or record.envelope.commandid != command_id:
-                    break
-                events.append(record)
+            events = await events_of(command_id, position, self._reread_last, self._log_port)
         except (LogUnavailable, UndecodableEvent) as error:
             self._say.warning("outcome not readable", command_id=command_id, reason=str(error))
-            # Some of its events would give a wrong result.
-            events.clear()
+            events = []
         if not events:
             message = "this command was decided before; its outcome cannot be read now, ask again"
             return _rejection(prepared, Rejection("tower_busy", message, queued=len(self._inbox)), position)

@@ -58,14 +58,14 @@ class BackgroundRuns:
         self._state = state
 
     async def run(self) -> None:
-        try:
-            async with asyncio.TaskGroup() as group:
-                self._group = group
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            try:
                 for there in sorted(self._state.backgrounds.known.values(), key=lambda each: each.number):
                     self._take_up(there)
                 await asyncio.Event().wait()
-        finally:
-            self._group = None
+            finally:
+                self._group = None
 
     def committed(self, recorded: Sequence[Recorded], state: Tower) -> None:
         self._state = state

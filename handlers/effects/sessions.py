@@ -99,7 +99,10 @@ class Sessions:
                 self._group = group
                 for session_id in sorted(self._state.sessions.active, key=self._state.sessions.active.__getitem__):
                     self._take_up(self._state.sessions.known[session_id])
-                await asyncio.Event().wait()
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    self._stopping, self._group = True, None
         finally:
             await self._close_all()
 
@@ -312,8 +315,11 @@ class Sessions:
         return await self._follow_ups.ask(desk.session_id, step, request, because_of=desk.session_id)
 
     def _own(self, work: Coroutine[Any, Any, None]) -> None:
-        assert self._group is not None
-        self._group.create_task(work)
+        if self._group is None:
+            # The tower ends.
+            work.close()
+        else:
+            self._group.create_task(work)
 
 
 def _plain(desk: Desk, first: Instruction, message: str) -> sc.SessionRecordTurnEnded:

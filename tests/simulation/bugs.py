@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from domain.background.state import Background
 from domain.containers import ContainerRecordFound
 from domain.executions.events import ExecutionStarted
 from domain.executions.state import Execution
@@ -16,6 +17,7 @@ from domain.sends import Send, SendFailure
 from domain.tower import Tower
 from handlers import writer
 from handlers.batch import Batch
+from handlers.effects.background import BackgroundRuns
 from handlers.effects.executing import Executing
 from handlers.effects.follow_ups import FollowUps
 from handlers.effects.restarting import Restarting
@@ -207,6 +209,13 @@ class _RunsAgain(Executing):
         self._begin(ExecutionStarted(**ids, attempt=execution.attempt))
 
 
+class _RunsForgotten(BackgroundRuns):
+    """Does not take up the runs that an earlier tower had begun."""
+
+    def _take_up(self, there: Background) -> None:
+        return
+
+
 class _KeepFailed(FactFinder):
     """vault: takes a value without an answer for one that is not kept, and does without."""
 
@@ -269,6 +278,7 @@ BUGS: Mapping[str, Bug] = {
     "restarts forgotten": Bug(Kit(restarting=_Forgets), "has failed and is not restarted"),
     "restarts without their removal": Bug(Kit(restarting=_RecreatesOnly), "has failed and is not restarted"),
     "executions: run again": Bug(Kit(executing=_RunsAgain), "attempt .* runs .* times"),
+    "runs forgotten": Bug(Kit(runs=_RunsForgotten), "the run .* has no end"),
     "vault: lost answer": Bug(Kit(facts=_KeepFailed), "and recorded LayoutCreated"),
     "database: lost answer": Bug(Kit(projector=_WriteFailed), "read model .* is stopped", first_seed=110),
     "snapshots: lost answer": Bug(Kit(writer=_SaveFailed), "is recorded twice", first_seed=155),

@@ -9,6 +9,7 @@ import msgspec
 from domain import catalogue, tower
 from domain.agents import commands as ac
 from domain.agents import events as ae
+from domain.background.events import BackgroundRunStarted
 from domain.containers import ContainerGone, ContainerScan, ContainerScanned, ContainerScanRequested
 from domain.envelope import Recorded, Stored
 from domain.errors import UNRECORDED
@@ -26,6 +27,7 @@ from domain.sends import PaneSend, PaneSendRequested
 from domain.tower import Tower
 from handlers.ledger import Ledger, replay
 from handlers.ports import Answer
+from tests.simulation.asked import SESSION_REQUESTS, of_sessions, stands
 from tests.simulation.stores import private_digest
 
 Key = tuple[str, str]
@@ -81,6 +83,7 @@ class Model:
             self._check_restart(record, self.layouts)
             self._check_container(record)
             self._check_end(record)
+            self._check_run(record)
             self.ledgers.append(ledger)
             self.records.append(record)
         self._check_once(self.records[before:])
@@ -150,6 +153,12 @@ class Model:
             execution_id = record.event.execution_id
             self.expect(execution_id not in self._ended, f"execution {execution_id} has two ends")
             self._ended.add(execution_id)
+
+    def _check_run(self, record: Recorded) -> None:
+        """Never more of one background session than its pool has places."""
+        if isinstance(record.event, BackgroundRunStarted) and record.event.attempt == 1:
+            there = self.tower.backgrounds.known[record.event.background_id]
+            self.expect(there.has_room, f"position {record.position}: {len(there.running)} runs of {there.name}")
 
     def _check_position(self, records: Sequence[Recorded]) -> None:
         """The log says itself how far the durable door was read."""
@@ -226,6 +235,8 @@ class Model:
                 fits = events[0].execution_id == request.execution_id
             case PromiseResolved() as resolved if isinstance(request, xc.ExecutionAnswer):
                 fits = resolved.promise_id.startswith(f"exec:{request.execution_id}:input:")
+            case _ if isinstance(request, SESSION_REQUESTS):
+                fits = of_sessions(request, events)
             case ContainerScanRequested():
                 fits = isinstance(request, ContainerScan)
             case CommandRejected():
@@ -325,6 +336,8 @@ class Model:
                 done = (container_id, "recreate", request.idempotency_key) in layouts.idempotency
             case xc.ExecutionRequest() | xc.ExecutionCancel() | xc.ExecutionAnswer():
                 done = True
+            case _ if isinstance(request, SESSION_REQUESTS):
+                done = stands(request, state)
             case _:
                 done = False
         self.expect(done, f"accepted without an event, but not done before: {self.asked.get(key)} {outcome}")

@@ -135,6 +135,8 @@ class People:
             return "container.scan", {}
         if self._world.executes and random.random() < 0.5:
             return self._execution()
+        if self._world.rouses and random.random() < 0.7:
+            return self._world.talk.asked(random)
         panes, standing = list(layouts.panes.values()), list(layouts.layouts)
         if random.random() < 0.12:
             return self._of_agents(panes)

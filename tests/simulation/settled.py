@@ -8,6 +8,7 @@ from domain.layouts.state import Pane, PaneState, Stage
 from domain.messages import HOST, POLICY
 from domain.node import CommandRejected
 from handlers.effects.follow_ups import follow_up_id
+from tests.faults.firings import firings_again, open_runs
 from tests.simulation.loop import pause
 from tests.simulation.read_models import differences
 
@@ -45,6 +46,8 @@ async def settle(world: "World") -> None:
     except TimeoutError:
         world.report(f"not settled within {DEADLINE_S:.0f} s: {'; '.join([*unsettled(world), *still_open(world)])}")
     check_memory(world)
+    for line in firings_again(world.model.records):
+        world.report(line)
     if world.shelf is not None:
         for line in differences(world.shelf, world.model.records):
             world.report(line)
@@ -83,6 +86,8 @@ def unsettled(world: "World") -> list[str]:
         if pane.state is PaneState.CREATING
     ]
     lines += [f"execution {each} has no end" for each in world.model.tower.executions.open]
+    lines += [f"session {each} has something to do" for each in world.model.tower.sessions.active]
+    lines += open_runs(world.model.tower)
     lines += [f"text {send.send_id} has no end" for send in world.model.tower.sends.open.values()]
     lines += [f"pane {pane.pane_id} has failed and is not restarted: {pane}" for pane in unrestarted(world)]
     registry = world.model.tower.containers

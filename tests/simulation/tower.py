@@ -11,6 +11,7 @@ from domain.envelope import Recorded
 from domain.layouts.commands import PaneSweep
 from domain.tower import Tower as State
 from handlers.effects import sweeping
+from handlers.effects.background import BackgroundRuns
 from handlers.effects.capabilities import Capabilities, Policy
 from handlers.effects.deadlines import Deadlines
 from handlers.effects.dues import Dues
@@ -23,6 +24,7 @@ from handlers.effects.pane_places import PanePlaces
 from handlers.effects.restarting import Restarting
 from handlers.effects.scanning import Scanning
 from handlers.effects.sending import Sending
+from handlers.effects.sessions import Sessions
 from handlers.effects.spawning import Spawning
 from handlers.effects.spawns import Spawns
 from handlers.effects.stages import Stages
@@ -30,7 +32,9 @@ from handlers.effects.sweeping import Sweeping
 from handlers.effects.watching import Watching
 from handlers.facts import FactFinder
 from handlers.inbox import Asked, Inbox
+from handlers.plans import Plans
 from handlers.recovery import Recovery
+from handlers.session_facts import SessionFacts
 from handlers.writer import Writer
 from projections.projector import Projector
 from tests.simulation.commands import SimulatedDurableDoor, SimulatedOutcomes
@@ -39,6 +43,7 @@ from tests.simulation.log import SimulatedLog
 from tests.simulation.loop import pause
 from tests.simulation.read_models import SimulatedDatabase
 from tests.simulation.stores import NoPaneLogs, SimulatedIds, SimulatedSnapshots, SimulatedTexts, SimulatedVault
+from tests.simulation.talking import DEPTH, SimulatedBundles, SimulatedRuntimes, SimulatedTranscripts
 from tests.simulation.timers import SimulatedTimers
 from tests.simulation.tmux import SimulatedTerminals
 from tests.simulation.wire import Process, Wire
@@ -65,6 +70,7 @@ class Kit(msgspec.Struct, frozen=True):
     scanning: Callable[..., Scanning] = Scanning
     sweeping: Callable[..., Sweeping] = Sweeping
     executing: Callable[..., Executing] = Executing
+    runs: Callable[..., BackgroundRuns] = BackgroundRuns
     recovery: Callable[..., Recovery] = Recovery
     facts: Callable[..., FactFinder] = FactFinder
     log: Callable[..., SimulatedLog] = SimulatedLog
@@ -125,9 +131,10 @@ class Tower:
         timers = SimulatedTimers(world.board, wire)
         blobs = SimulatedBlobs(world.disk.blobs, wire)
         self._make_executing(world, wire, texts, blobs, timers)
+        sessions = self._make_sessions(world, wire, blobs, ids)
         self._effects = (
-            *(self.spawning, self._watching, self._scanning, self._restarting),
-            *(self.executing, self._deadlines),
+            *(self.spawning, self._watching, self._restarting, self._scanning),
+            *(self.executing, self._deadlines, self.sessions, self._runs),
         )
         waits = self.executing.waits
         self.writer = kit.writer(
@@ -137,7 +144,14 @@ class Tower:
             inbox=inbox,
             outcomes=SimulatedOutcomes(wire, world.model.check_outcome, world.people.heard),
             facts=kit.facts(
-                ids=ids, launching=catalogues, terminals=terminals, vault=vault, texts=texts, worker_waits=waits
+                ids=ids,
+                launching=catalogues,
+                terminals=terminals,
+                vault=vault,
+                texts=texts,
+                worker_waits=waits,
+                sessions=sessions,
+                max_causation_depth=DEPTH,
             ),
             snapshot_store=SimulatedSnapshots(world.disk, wire),
             clock=clock,
@@ -189,6 +203,29 @@ class Tower:
         )
         self._deadlines = Deadlines(timers=timers, follow_ups=follow_ups, clock=clock)
 
+    def _make_sessions(self, world: "World", wire: Wire, blobs: SimulatedBlobs, ids: SimulatedIds) -> SessionFacts:
+        """The facts of their decisions."""
+        plans, storage = Plans(blobs), SimulatedTranscripts(world.talk, wire)
+        follow_ups, clock = self._follow_ups, world.clock
+        self.sessions = Sessions(
+            runtimes=SimulatedRuntimes(world.talk, wire),
+            storage=storage,
+            output=SimulatedOutput(wire),
+            blobs=blobs,
+            plans=plans,
+            follow_ups=follow_ups,
+            clock=clock,
+        )
+        self._runs = world.kit.runs(follow_ups=follow_ups, clock=clock)
+        return SessionFacts(
+            bundles=SimulatedBundles(world.talk),
+            blobs=blobs,
+            plans=plans,
+            storage=storage,
+            ids=ids,
+            state=lambda: self.writer.ledger.tower,
+        )
+
     def committed(self, recorded: Sequence[Recorded], state: State) -> None:
         self._world.model.check_memory(self.process.name, self.writer.ledger)
 
@@ -211,22 +248,9 @@ class Tower:
         parts = [writing]
         await self._scanning.look_at_start()
         unreachable = await self._recovery.run()
-        self.spawning.start(self.writer.ledger.tower)
-        self._watching.start(self.writer.ledger.tower)
-        self._restarting.start(self.writer.ledger.tower)
-        self._scanning.start(self.writer.ledger.tower)
-        self.executing.start(self.writer.ledger.tower)
-        self._deadlines.start(self.writer.ledger.tower)
-        effects = (
-            self.spawning,
-            self._watching,
-            self._restarting,
-            self._scanning,
-            self.executing,
-            self._deadlines,
-            self._dues,
-        )
-        parts += [group.create_task(part.run()) for part in effects]
+        for effect in self._effects:
+            effect.start(self.writer.ledger.tower)
+        parts += [group.create_task(part.run()) for part in (*self._effects, self._dues)]
         parts.append(group.create_task(self._sweeping.schedule()))
         if self.projector is not None:
             parts.append(group.create_task(self.projector.run()))
@@ -241,7 +265,7 @@ class Tower:
         reading.cancel()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STAGES_END_S):
-                await asyncio.gather(self.spawning.idle(), self.executing.idle())
+                await asyncio.gather(self.spawning.idle(), self.executing.idle(), self.sessions.idle())
                 await self._follow_ups.ask(self._instance, "last", PaneSweep())
         writing.cancel()
         await asyncio.wait([writing])

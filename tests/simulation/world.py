@@ -26,6 +26,7 @@ from tests.simulation.people import BENCH, People
 from tests.simulation.read_models import Shelf
 from tests.simulation.settled import settle
 from tests.simulation.stores import Catalogues, Disk, SimulatedClock
+from tests.simulation.talking import Talk
 from tests.simulation.timers import Board
 from tests.simulation.tmux import Pane, Server
 from tests.simulation.tower import Kit, Tower
@@ -80,6 +81,12 @@ class World:
         self.runs = Runs(apart, lambda: self.model.tower, self.model.expect)
         if self.executes:
             self.faults.spoil(apart, ("output", "blobs"))
+        # Likewise: worlds without background sessions are as they are without these.
+        apart = Random(-1_000_003 - seed)
+        self.rouses = apart.random() < 0.3
+        self.talk = Talk(apart, lambda: self.model.tower, self.model.expect)
+        if self.rouses:
+            self.faults.spoil(apart, ("output", "blobs", "transcripts"))
         self.texts: Counter[str] = Counter()
         self.shelf = Shelf() if random.random() < 0.25 else None
         self.people = People(self)
