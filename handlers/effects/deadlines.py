@@ -163,8 +163,11 @@ class Deadlines:
         if due is None:
             return
         if self._clock.now() < due:
-            assert self._group is not None
-            self._group.create_task(self._wait(name, due))
+            if self._group is None:
+                # Not begun yet, or no more: its schedule is written again.
+                self._set(name, due)
+            else:
+                self._group.create_task(self._wait(name, due))
             return
         subject_id, step, request = self._told(name)
         self._follow_ups.send(subject_id, step, request)

@@ -273,7 +273,7 @@ BUGS: Mapping[str, Bug] = {
     "commands: lost answer": Bug(Kit(door=_ReadFailed), "was queued and is not decided"),
     "tmux: lost answer": Bug(Kit(stages=_MadeFailed), "tmux has pane .* times"),
     "containers: lost answer": Bug(Kit(scanning=_NothingFound), "is gone, and was never removed"),
-    "texts: lost answer": Bug(Kit(sending=_TypesAgain), "typed .* times", first_seed=700),
+    "texts: lost answer": Bug(Kit(sending=_TypesAgain), "typed .* times", first_seed=940),
     "timers: lost answer": Bug(Kit(sweeping=_ScheduleFailed), "the sweep"),
     "restarts forgotten": Bug(Kit(restarting=_Forgets), "has failed and is not restarted"),
     "restarts without their removal": Bug(Kit(restarting=_RecreatesOnly), "has failed and is not restarted"),

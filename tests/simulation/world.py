@@ -83,7 +83,7 @@ class World:
             self.faults.spoil(apart, ("output", "blobs"))
         # Likewise: worlds without background sessions are as they are without these.
         apart = Random(-1_000_003 - seed)
-        self.rouses = apart.random() < 0.3
+        self.rouses = apart.random() < 0.2
         self.talk = Talk(apart, lambda: self.model.tower, self.model.expect)
         if self.rouses:
             self.faults.spoil(apart, ("output", "blobs", "transcripts"))
