@@ -110,23 +110,7 @@ class Tower:
         self._log = log = kit.log(world.stream, wire, batch=world.read_batch)
         catalogues, vault = world.catalogues, SimulatedVault(world.disk, wire)
         texts = SimulatedTexts(world.disk, wire)
-        stages = kit.stages(
-            follow_ups=follow_ups,
-            clock=clock,
-            launching=catalogues,
-            vault=vault,
-            places=PanePlaces(home="home", known=lambda _: None),
-        )
-        self.spawning = kit.spawning(
-            terminals=terminals,
-            stages=stages,
-            sending=kit.sending(terminals=terminals, follow_ups=follow_ups, clock=clock, texts=texts),
-            follow_ups=follow_ups,
-            clock=clock,
-            launch_settle_s=0.5,
-        )
-        self._watching = kit.watching(terminals=terminals, follow_ups=follow_ups, clock=clock)
-        self._restarting = kit.restarting(follow_ups=follow_ups, clock=clock)
+        self._make_panes(world, vault, texts)
         self._make_scanning(world, wire)
         timers = SimulatedTimers(world.board, wire)
         blobs = SimulatedBlobs(world.disk.blobs, wire)
@@ -173,6 +157,26 @@ class Tower:
         self._dues = Dues(timers=timers, takers=takers)
         self._door = kit.door(world.queue, wire, inbox)
         self.projector = kit.projector(SimulatedDatabase(world.shelf, wire), self._log) if world.shelf else None
+
+    def _make_panes(self, world: "World", vault: SimulatedVault, texts: SimulatedTexts) -> None:
+        kit, terminals, follow_ups, clock = world.kit, self.terminals, self._follow_ups, world.clock
+        stages = kit.stages(
+            follow_ups=follow_ups,
+            clock=clock,
+            launching=world.catalogues,
+            vault=vault,
+            places=PanePlaces(home="home", known=lambda _: None),
+        )
+        self.spawning = kit.spawning(
+            terminals=terminals,
+            stages=stages,
+            sending=kit.sending(terminals=terminals, follow_ups=follow_ups, clock=clock, texts=texts),
+            follow_ups=follow_ups,
+            clock=clock,
+            launch_settle_s=0.5,
+        )
+        self._watching = kit.watching(terminals=terminals, follow_ups=follow_ups, clock=clock)
+        self._restarting = kit.restarting(follow_ups=follow_ups, clock=clock)
 
     def _make_scanning(self, world: "World", wire: Wire) -> None:
         self._scanning = world.kit.scanning(
