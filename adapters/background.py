@@ -23,7 +23,6 @@ class TowerBackground:
             Declaring(
                 bundles=bundles,
                 follow_ups=follow_ups,
-                clock=clock,
                 instance=instance,
                 configured=settings.background_sessions,
                 folder=os.getcwd(),

@@ -7,7 +7,7 @@ declares any or whose bundle changed.
 
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
@@ -19,11 +19,7 @@ from domain.sessions.state import Session
 from domain.tower import Tower
 from handlers.bundle_ports import BundleProblem
 from handlers.effects.follow_ups import FollowUps
-from handlers.ports import Clock
 from handlers.session_facts import INLINE, Prepared, folder_of, plain
-
-BUSY_S: Final = 0.5
-"""Between two looks at a bundle that is being prepared, and before a declaration is sent that met a full queue."""
 
 _log = structlog.get_logger(__name__)
 
@@ -37,14 +33,12 @@ class Declaring:
         *,
         bundles: Prepared,
         follow_ups: FollowUps,
-        clock: Clock,
         instance: str,
         configured: Sequence[Mapping[str, Any]],
         folder: str,
     ) -> None:
         self._bundles = bundles
         self._follow_ups = follow_ups
-        self._clock = clock
         self._instance = instance
         self._configured = tuple(dict(each) for each in configured)
         self._folder = folder
@@ -87,8 +81,9 @@ class Declaring:
         if uri == INLINE:
             return
         try:
+            # Each time it waits for a while.
             while (found := await self._bundles.find(uri)) is None:
-                await self._clock.sleep(BUSY_S)
+                pass
         except BundleProblem as problem:
             _log.warning("background sessions are not read again", session_id=session.session_id, reason=str(problem))
             return
@@ -105,20 +100,12 @@ class Declaring:
 
     async def _asked(self, subject_id: str, step: str, declare: BackgroundDeclare) -> None:
         """A refusal leaves those that are declared as they are."""
-        while True:
-            outcome = await self._follow_ups.ask(subject_id, step, declare)
-            if outcome["status"] == "accepted":
-                return
+        outcome = await self._follow_ups.ask(subject_id, step, declare)
+        if outcome["status"] != "accepted":
             error = outcome["error"]
-            if error["code"] != "tower_busy":
-                _log.error("background sessions are not declared", parent=declare.parent_session_id, **_why(error))
-                return
-            await self._clock.sleep(BUSY_S)
+            parent, reason = declare.parent_session_id, str(error["message"])
+            _log.error("background sessions are not declared", parent=parent, code=error["code"], reason=reason)
 
     def _own(self, work: Coroutine[Any, Any, None]) -> None:
         assert self._group is not None
         self._group.create_task(work)
-
-
-def _why(error: Mapping[str, Any]) -> dict[str, str]:
-    return {"code": str(error["code"]), "reason": str(error["message"])}

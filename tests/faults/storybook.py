@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from tests.faults.bundled import Bundled
 from tests.faults.conversed import Conversed
+from tests.faults.declared import Declared
 from tests.faults.executed import DeadlineRefused, Executed
 from tests.faults.roused import Roused, SlowToPrepare, Unwatched
 from tests.faults.stories import (
@@ -34,6 +35,7 @@ STORIES: Mapping[str, Story] = {
     "background.": Roused(),
     "bundles.": Bundled(),
     "capabilities.": Executed(),
+    "declaring.": Declared(),
     "deadlines._write.sleep.": DeadlineRefused(),
     "deadlines.": Executed(),
     "executing.": Executed(),
