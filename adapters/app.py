@@ -148,6 +148,7 @@ def _services(
         containers=lambda: engine.writer.ledger.tower.containers.known,
         container_of=lambda event: container_of(event, engine.writer.ledger.tower),
         subscribers=engine.subscribers,
+        watching=engine.triggers.triggering.how,
         consumers=partial(subscribers, connections.tower, settings.node),
     )
 

@@ -100,7 +100,8 @@ def _lines(found: Row) -> "list[tuple[str, str | Text]]":
         lines.append(("error", f"{found['error_type']}: {found['error']}"))
     if found["restart_at"]:
         lines.append(("starts again", output.second(found["restart_at"])))
-    lines += [("trigger", _trigger(each)) for each in definition["triggers"]]
+    how = {each["trigger_index"]: f" ({each['how']})" for each in found["watching"]}
+    lines += [("trigger", _trigger(each) + how.get(at, "")) for at, each in enumerate(definition["triggers"])]
     return lines
 
 

@@ -62,6 +62,7 @@ BACKGROUND: dict[str, Any] = {
     "started_at": TIME,
     "updated_at": TIME,
 }
+WHOLE_BACKGROUND: dict[str, Any] = {**BACKGROUND, "watching": [{"trigger_index": 0, "how": "inotify"}]}
 TRIGGER: dict[str, Any] = {
     "id": "9f86d081884c7d659a2feaa0c55ad015",
     "background_id": BACKGROUND_ID,
@@ -124,6 +125,19 @@ class BackgroundSession(Row):
     declared_at: datetime
     started_at: datetime | None
     updated_at: datetime
+
+
+class Watching(BaseModel):
+    trigger_index: int = Field(ge=0)
+    how: str = Field(description="`inotify`, `polling every 2 s (nfs4)`, …")
+
+
+class WholeBackgroundSession(BackgroundSession):
+    """A background session, with how it is watched now."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [WHOLE_BACKGROUND]})
+
+    watching: list[Watching] = Field(description="The triggers of which that can be said.")
 
 
 class BackgroundPage(PageOf[BackgroundSession]):

@@ -28,14 +28,16 @@ async def list_background_sessions(request: Request, query: Annotated[Background
     return json_response({"items": items, "next_cursor": page.next_cursor, "position": page.position})
 
 
-@router.get("/background-sessions/{background}", responses=responses(rows.BackgroundSession, missing=True))
+@router.get("/background-sessions/{background}", responses=responses(rows.WholeBackgroundSession, missing=True))
 async def show_background_session(request: Request, background: Id, query: Annotated[Reading, Query()]) -> Response:
     """One background session, by its id or its name."""
     models = await models_as_of(request, query, "background_sessions")
     found = await models.background_session(background)
     if found is None:
         raise Rejection("background_not_found", f"no background session {background}", name=background)
-    return json_response(with_lag(found, services_of(request).now()))
+    services = services_of(request)
+    watching = [{"trigger_index": at, "how": how} for at, how in sorted(services.watching(found["id"]).items())]
+    return json_response({**with_lag(found, services.now()), "watching": watching})
 
 
 @router.get("/triggers", responses=responses(rows.TriggerPage))

@@ -332,6 +332,10 @@ async def _no_hook(name: str, _headers: Mapping[str, str], _body: bytes) -> Mapp
     raise Rejection("unauthorized", f"no hook {name} takes this signature")
 
 
+def _not_watched(_background_id: str) -> Mapping[int, str]:
+    return {}
+
+
 class Ready(Protocol):
     async def __call__(self) -> Mapping[str, Check]: ...
 
@@ -342,7 +346,8 @@ class HttpServices:
     every request needs the token. `allowed_hosts`: further names that a Host header may carry. `containers`: the ids of
     the registered containers. `container_of`: the container that an event is about, by the tower's state.
     `bundle`: what serves of one. `execution`, `session`: how one stands, from memory. `blob`: the path of the file of
-    a digest, if it is there. `transcript`: of a session, by its digest; raises `OSError`."""
+    a digest, if it is there. `transcript`: of a session, by its digest; raises `OSError`.
+    `watching`: how the triggers of a background session are watched, by their places."""
 
     read_models: ReadModels
     ask: Ask
@@ -373,6 +378,7 @@ class HttpServices:
     container_of: ContainerOf = _unknown_container
     subscribers: Subscribers = field(default_factory=Subscribers)
     consumers: Consumers = _no_consumers
+    watching: Callable[[str], Mapping[int, str]] = _not_watched
 
     def __post_init__(self) -> None:
         if len(self.token) < 16:

@@ -88,3 +88,17 @@ def test_status_counts_them(desk: Desk) -> None:
     found = desk.json("status")
     assert sum(found["background"].values()) == 2 and found["subscriptions"] == []
     assert any(line.strip().startswith("background") for line in desk.ok("status").out.splitlines())
+
+
+async def test_how_a_folder_is_watched_is_said(desk: Desk) -> None:
+    watching = {"type": "file_change", "config": {"path": str(desk.home / "work")}}
+    lead = {
+        "bundle": {"name": "w"},
+        "background_sessions": [{"name": "w", "bundle": "./w.yaml", "triggers": [watching]}],
+    }
+    (desk.home / "w.yaml").write_text(yaml.safe_dump(lead))
+    desk.ok("session", "spawn", str(desk.home / "w.yaml"), "Watch.", "--id", "w")
+    await eventually(lambda: desk.json("background", "status", "w")["state"] == "running", "the watch")
+    (how,) = desk.json("background", "status", "w")["watching"]
+    assert how["trigger_index"] == 0 and how["how"]
+    assert any(f"({how['how']})" in line for line in desk.ok("background", "status", "w").out.splitlines())

@@ -31,7 +31,9 @@ async def test_one_is_shown_as_it_stands(world: World) -> None:
     first, second = await fire(world, data={"n": 1}), await fire(world, data={"n": 2})
     page = await world.get("/v1/background-sessions", after=second["position"])
     assert [(row["name"], row["state"]) for row in page["items"]] == [("testers", "starting"), ("workers", "starting")]
-    row = await world.get("/v1/background-sessions/workers")
+    client = await world.serve(watching=lambda background_id: {1: "inotify"} if background_id == ID else {})
+    row = (await client.get("/v1/background-sessions/workers")).json()
+    assert row.pop("watching") == [{"trigger_index": 1, "how": "inotify"}]
     assert row == page["items"][1] | {"lag": row["lag"]}
     assert (row["id"], row["trigger_count"], row["running"], row["waiting"]) == (ID, 1, 1, 1)
     assert row["lag"] >= 0 and row["waiting_since"] > row["last_trigger"]
