@@ -73,7 +73,8 @@ class Watched(Story):
         configure(child)
 
     async def tell(self, driver: Driver) -> None:
-        child, number = driver.child, len(driver.book.sent)
+        child = driver.child
+        number = child.starts
         begun = await driver.or_died(driver.position())
         await watching(driver)
         put(child, f"watched/f{number}")
