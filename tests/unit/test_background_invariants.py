@@ -30,6 +30,8 @@ from tests.unit.builders import AT
 from tests.unit.yards import declaration, emit
 
 LIMIT = 3
+MOST_RUNS = 2_000
+"""Far more than four that all trigger each other make of what can wait."""
 NAMES = ("a", "b", "c")
 TRIGGERS = (
     {"type": "session_event", "config": {"event_names": ["a:done", "x:*"]}},
@@ -184,6 +186,16 @@ class Node(RuleBasedStateMachine):
         )
         self.ask(ended)
         self.ask(ended)
+
+    @precondition(lambda self: self.state.backgrounds.runs)
+    @rule()
+    def all_runs_come_to_their_end(self) -> None:
+        """B5: what triggers itself comes to an end."""
+        runs = 0
+        while self.state.backgrounds.runs and runs < MOST_RUNS:
+            self.a_run_goes_on(place=0, end="completed")
+            runs += 1
+        assert runs < MOST_RUNS, "B5"
 
     @rule()
     def the_tower_is_restarted(self) -> None:
