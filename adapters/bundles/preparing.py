@@ -15,8 +15,10 @@ from adapters.bundles.problems import not_found
 from adapters.bundles.resolving import Resolver
 from adapters.bundles.threads import in_own_thread
 from adapters.bundles.uris import NameUri, absolute, parsed
+from domain.background.reading import declared_in, definitions
 from domain.bundles.layers import compose, plan_of
 from domain.bundles.plan import Plan
+from domain.errors import Rejection
 from handlers.bundle_ports import BundleProblem, PreparedBundle
 from handlers.ports import Clock
 
@@ -95,7 +97,7 @@ class BundleFiles:
             plan=plan,
             instruction=plan.instruction,
             context=found.context,
-            warnings=(*finder.warnings, *loader.warnings),
+            warnings=(*finder.warnings, *loader.warnings, *_undeclarable(plan)),
             files=inputs.files,
             looked_for=inputs.looked_for,
             load_s=load_s,
@@ -131,6 +133,15 @@ class BundleFiles:
                 found.setdefault(name, uri)
                 inputs.exists(place.file)
         return found
+
+
+def _undeclarable(plan: Plan) -> tuple[str, ...]:
+    """Real bundles may declare what another orchestrator understands: they load, and no session is spawned of them."""
+    try:
+        definitions(declared_in(msgspec.structs.asdict(plan)))
+    except Rejection as wrong:
+        return (f"{wrong.message}; until that is mended, no session can be spawned from this bundle",)
+    return ()
 
 
 def _once(make: Callable[[], Mapping[str, str]]) -> Callable[[], Mapping[str, str]]:

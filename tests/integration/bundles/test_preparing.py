@@ -313,3 +313,17 @@ def test_relative_sources_of_modules_become_absolute(tmp_path: Path) -> None:
     assert plan.session == {"orchestrator": made}
     assert plan.agents["a"]["tools"] == [made]
     assert plan.hooks == ({"module": "up", "source": str(tmp_path / "up")},)
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        "background_sessions: [{name: a, bundle: ./w.yaml, triggers: [{type: timer, config: {cron: never}}]}]",
+        "session: {orchestrator: {module: m, config: {background_sessions: [{name: a, bundle: w, pool_size: 0}]}}}",
+    ],
+)
+def test_what_it_declares_and_cannot_be_is_a_warning_that_names_the_field(tmp_path: Path, declared: str) -> None:
+    found = prepared(write(tmp_path, {"b.yaml": HEAD + declared}) / "b.yaml")
+    assert len(found.warnings) == 1
+    assert found.warnings[0].startswith("background_sessions[0].")
+    assert "no session can be spawned" in found.warnings[0]
