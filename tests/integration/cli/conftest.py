@@ -126,6 +126,8 @@ class Terminal:
         name = f"run-{next(_names)}"
         signal = shlex.join(["tmux", "-S", str(self._socket), "wait-for", "-S", name])
         variables = [word for key, value in env.items() for word in ("-e", f"{key}={value}")]
+        # A server that goes with its last session would be met while it goes.
+        self.tmux("start-server", ";", "set-option", "-g", "exit-empty", "off")
         self.tmux("new-session", "-d", "-s", name, *self._size, *variables, f"{shlex.join(words)}; {signal}; cat")
         self.tmux("wait-for", name)
         screen = self.tmux("capture-pane", "-p", "-t", f"{name}:")

@@ -33,7 +33,7 @@ async def answers(log: JetStreamLog) -> bool:
 async def test_followed_as_it_grows_and_rebuilt_from_it(
     database: SqlDatabase, running: Start, event_log: JetStreamLog
 ) -> None:
-    entries, state = random_history(31, 700)
+    entries, state = random_history(31, 800)
     assert len(entries) > 1000
     await append(event_log, entries[:600])
     tower = await running(event_log)
