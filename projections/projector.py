@@ -27,6 +27,11 @@ LAST_RETRY_S: Final = 5.0
 PACE_S: Final = 0.02
 """Time from one transaction to the next while there is little to apply: a stream of single events shares them."""
 
+MUCH: Final = 32
+BUSY_PACE_S: Final = 0.08
+"""The same after a transaction of so many events: rows that change again at once are written once, and the processor
+is left to those who make the events."""
+
 LITTLE: Final = 250
 """Events of a batch; more say that there is a backlog, which is worked off at full speed."""
 
@@ -113,7 +118,8 @@ class Projector:
                 self.progress.changes.applied(stored)
                 self._retry_s = FIRST_RETRY_S
                 if len(stored) < LITTLE:
-                    await _pass(started + PACE_S - asyncio.get_running_loop().time())
+                    pace_s = BUSY_PACE_S if len(stored) >= MUCH else PACE_S
+                    await _pass(started + pace_s - asyncio.get_running_loop().time())
 
     async def _apply_together(self, names: Sequence[str], batch: Batch) -> bool:
         """In one transaction; False when nothing was applied, because they stand apart or one cannot take an event."""
