@@ -76,6 +76,7 @@ GROUPS = [POINTS[start : start + 8] for start in range(0, len(POINTS), 8)]
 """One home for each."""
 
 
+@pytest.mark.timeout(300)
 async def test_a_few_points() -> None:
     assert {point.partition("#")[0] for point in QUICK} <= set(POINTS)
     async with Child(clock=True) as child:
