@@ -7,6 +7,7 @@ a session is spawned, one whose session has an outcome is ended, the others are 
 """
 
 import asyncio
+import itertools
 import posixpath
 from collections.abc import Coroutine, Sequence
 from datetime import datetime
@@ -124,14 +125,14 @@ class BackgroundRuns:
 
     async def _asked(self, background_id: str, run: Run, step: str, request: SessionSpawn) -> dict[str, Any] | None:
         """Why not; None if it was spawned. Asked again for as long as there is no room."""
-        for tried in range(1_000_000):
+        waits = itertools.chain(BUSY_S, itertools.repeat(BUSY_S[-1]))
+        while True:
             outcome = await self._follow_ups.ask(run.session_id, step, request, because_of=background_id)
             if outcome["status"] == "accepted":
                 return None
             if outcome["error"]["code"] != "tower_busy":
                 return outcome["error"]
-            await self._clock.sleep(BUSY_S[min(tried, len(BUSY_S) - 1)])
-        return {"code": "tower_busy", "message": "there was no room for its session"}
+            await self._clock.sleep(next(waits))
 
     def _end(self, session_id: str) -> None:
         backgrounds = self._state.backgrounds

@@ -12,7 +12,6 @@ from datetime import datetime
 from typing import Final
 
 import msgspec
-import structlog
 
 from domain.envelope import Recorded
 from domain.executions import commands as ec
@@ -22,17 +21,13 @@ from domain.promises import PromiseCreated, PromiseEvent, PromiseExpire
 from domain.sessions import commands as sc
 from domain.sessions import events as se
 from domain.tower import Tower
+from handlers.effects import dues
 from handlers.effects.dues import Taker
 from handlers.effects.follow_ups import FollowUps
-from handlers.ports import Clock, Due, TimerError, Timers
+from handlers.ports import Clock, Due, Timers
 
 SHORT_S: Final = 1.0
 """Waits below this are timed here: the broker's clock may be 0.3 s late."""
-
-RETRY_S: Final = 5.0
-"""Wait after a schedule that the broker did not take."""
-
-_log = structlog.get_logger(__name__)
 
 
 class Deadline(msgspec.Struct, frozen=True):
@@ -140,16 +135,7 @@ class Deadlines:
         assert self._group is not None
         if due is not None and (due - self._clock.now()).total_seconds() < SHORT_S:
             self._group.create_task(self._wait(name, due))
-        while True:
-            try:
-                if due is None:
-                    await self._timers.cancel(name)
-                else:
-                    await self._timers.at(name, due, b"{}")
-                return
-            except TimerError as error:
-                _log.warning("a deadline is not scheduled; trying again", name=name, reason=str(error))
-                await self._clock.sleep(RETRY_S)
+        await dues.schedule(self._timers, self._clock, name, due)
 
     async def _wait(self, name: str, due: datetime) -> None:
         wait_s = (due - self._clock.now()).total_seconds()

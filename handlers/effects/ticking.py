@@ -19,17 +19,15 @@ from domain.background.definition import TIMER
 from domain.background.firing import trigger_id
 from domain.envelope import Recorded
 from domain.tower import Tower
+from handlers.effects import dues
 from handlers.effects.dues import Taker
 from handlers.effects.follow_ups import FollowUps
-from handlers.ports import Clock, Due, TimerError, Timers
+from handlers.ports import Clock, Due, Timers
 
 NAME: Final = "tick"
 
 SHORT_S: Final = 1.0
 """Waits below this are timed here: the broker's clock may be 0.3 s late."""
-
-RETRY_S: Final = 5.0
-"""Wait after a schedule that the broker did not take."""
 
 _log = structlog.get_logger(__name__)
 
@@ -134,19 +132,10 @@ class Ticking:
         self._fire(due.name)
 
     async def _write(self, name: str) -> None:
-        while True:
-            due = self._due.get(name)
-            if due is not None and (due - self._clock.now()).total_seconds() < SHORT_S:
-                self._fire(name)
-            try:
-                if due is None:
-                    await self._timers.cancel(name)
-                else:
-                    await self._timers.at(name, due, b"{}")
-                return
-            except TimerError as error:
-                _log.warning("a timer is not scheduled; trying again", name=name, reason=str(error))
-                await self._clock.sleep(RETRY_S)
+        due = self._due.get(name)
+        if due is not None and (due - self._clock.now()).total_seconds() < SHORT_S:
+            self._fire(name)
+        await dues.schedule(self._timers, self._clock, name, due)
 
     def _fire(self, name: str) -> None:
         if name in self._due and name not in self._ticking and self._group is not None:

@@ -27,7 +27,7 @@ from tests.faults.stories import (
     Unpiped,
     Vanishing,
 )
-from tests.faults.watched import Deaf, TicksRefused, Watched
+from tests.faults.watched import Deaf, Watched
 
 STORIES: Mapping[str, Story] = {
     "background._asked.sleep.": SlowToPrepare(),
@@ -36,7 +36,8 @@ STORIES: Mapping[str, Story] = {
     "bundles.": Bundled(),
     "capabilities.": Executed(),
     "declaring.": Declared(),
-    "deadlines._write.sleep.": DeadlineRefused(),
+    "dues.schedule.sleep.": DeadlineRefused(),
+    "dues.schedule.": Executed(),
     "deadlines.": Executed(),
     "executing.": Executed(),
     "inputs.": Executed(),
@@ -47,7 +48,6 @@ STORIES: Mapping[str, Story] = {
     "spawns.": Conversed(),
     "noticing._keep.sleep.": Deaf(),
     "noticing.": Watched(),
-    "ticking._write.sleep.": TicksRefused(),
     "ticking.": Watched(),
     "triggering.": Watched(),
     "turns.": Conversed(),

@@ -5,13 +5,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from adapters.nats.subjects import timers_stream
 from domain.background.events import BackgroundState, TriggerFired
 from domain.envelope import Recorded
 from domain.executions.events import SessionEmitted
 from tests.faults.book import Book, Driver
 from tests.faults.child import NODE, Child
-from tests.faults.stories import Story, change_stopped, linger
+from tests.faults.stories import Story, linger
 from tests.waiting import eventually
 
 
@@ -92,21 +91,6 @@ class Watched(Story):
 
     async def tidy(self, child: Child) -> None:
         settings_of(child).unlink(missing_ok=True)
-
-
-class TicksRefused(Watched):
-    """The broker takes no schedule."""
-
-    async def prepare(self, child: Child, book: Book) -> None:
-        await super().prepare(child, book)
-        await change_stopped(child, timers_stream(NODE), {"max_msg_size": 1})
-
-    async def tell(self, driver: Driver) -> None:
-        await linger(driver)
-
-    async def tidy(self, child: Child) -> None:
-        await change_stopped(child, timers_stream(NODE), {"max_msg_size": -1})
-        await super().tidy(child)
 
 
 class Deaf(Watched):
