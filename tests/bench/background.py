@@ -14,6 +14,7 @@ from tests.bench import machine
 from tests.bench.executing import percentile
 from tests.bench.report import Check, Options, Part, ms, table
 from tests.bench.tower import NODE, Tower
+from tests.waiting import eventually
 
 SESSIONS: Final = 200
 TIMERS_EACH: Final = 5
@@ -97,13 +98,13 @@ async def _all_scheduled(tower: Tower) -> None:
     """Until the broker holds a schedule of each timer."""
     client = await connect(tower.tower_url, name="bench-tower")
     try:
-        async with asyncio.timeout(WITHIN_S):
-            held = 0
-            while held < SESSIONS * TIMERS_EACH:
-                request = {"subjects_filter": f"tower.timer.{NODE}.tick.>"}
-                info = await js_api(client, f"STREAM.INFO.{timers_stream(NODE)}", request)
-                held = len(info["state"].get("subjects") or {})
-                await asyncio.sleep(0.2)
+
+        async def all_held() -> bool:
+            request = {"subjects_filter": f"tower.timer.{NODE}.tick.>"}
+            info = await js_api(client, f"STREAM.INFO.{timers_stream(NODE)}", request)
+            return len(info["state"].get("subjects") or {}) >= SESSIONS * TIMERS_EACH
+
+        await eventually(all_held, "the broker holds a schedule of each timer", timeout_s=WITHIN_S)
     finally:
         await client.close()
 

@@ -4,26 +4,21 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from adapters.bundles.overlays import FileOverlays
 from adapters.bundles.preparing import BundleFiles
 from adapters.bundles.watching import FolderWatch
-from adapters.system import SystemClock, SystemIds
-from domain import catalogue, tower
-from domain.envelope import Envelope, Recorded, encode_data
 from domain.errors import Rejection
-from domain.messages import HOST, TOWER, Command, Event, Facts, Request
+from domain.messages import TOWER
 from domain.tower import Tower
 from handlers.bundle_ports import PreparedBundle
 from handlers.effects.bundles import BundleKeeping
-from handlers.effects.follow_ups import FollowUps
-from handlers.inbox import FollowUp, Inbox
+from handlers.inbox import FollowUp
+from tests.integration.bare_node import BareNode
 from tests.waiting import eventually
-
-EventT = TypeVar("EventT", bound=Event)
 
 
 class CountedFiles(BundleFiles):
@@ -45,14 +40,11 @@ class CountedFiles(BundleFiles):
             self._under_way.discard(uri)
 
 
-class Node:
+class Node(BareNode):
     """`events` in order; `state` as they make it."""
 
     def __init__(self, home: Path, configured: Sequence[str], state: Tower, debounce_s: float, **options: Any) -> None:
-        self.state, self.events = state, list[Event]()
-        self.clock, self._ids = SystemClock(), SystemIds()
-        self._inbox = Inbox()
-        self._follow_ups = FollowUps(self._inbox)
+        super().__init__(state)
         self.deciding = asyncio.Event()
         self.deciding.set()
         self.files = CountedFiles(home, self.clock, configured=configured, **options)
@@ -60,30 +52,19 @@ class Node:
             bundles=self.files,
             overlays=FileOverlays(home),
             files=FolderWatch(),
-            follow_ups=self._follow_ups,
+            follow_ups=self.follow_ups,
             clock=self.clock,
-            instance=self._ids.uuid7(),
+            instance=self.ids.uuid7(),
             configured=configured,
             state=lambda: self.state,
             debounce_s=debounce_s,
         )
-
-    def ask(self, request: Request, origin: str = HOST) -> tuple[Event, ...]:
-        """What comes of it. Raises `Rejection`."""
-        facts = Facts(at=self.clock.now(), ids=(self._ids.uuid7(),))
-        events = tower.decide(Command(id=self._ids.uuid7(), origin=origin, request=request, facts=facts), self.state)
-        for event in events:
-            self.state = tower.evolve(self.state, event)
-        self.events += events
-        recorded = [Recorded(0, self._envelope(event), event) for event in events]
-        self._follow_ups.committed(recorded, self.state)
-        self.keeping.committed(recorded, self.state)
-        return events
+        self.effects.append(self.keeping)
 
     async def decide(self) -> None:
         """What the effect sends, as it comes."""
         while True:
-            taken = await self._inbox.take(100)
+            taken = await self.inbox.take(100)
             await self.deciding.wait()
             for each in taken:
                 assert isinstance(each, FollowUp)
@@ -94,35 +75,6 @@ class Node:
                     outcome = {"status": "rejected", "error": {"code": refused.code}}
                 if each.on_outcome is not None:
                     each.on_outcome(msgspec.json.encode(outcome))
-
-    def _envelope(self, event: Event) -> Envelope:
-        kind, subject = catalogue.aggregate_key(event)
-        return Envelope(
-            id=self._ids.uuid7(),
-            source="/tower/test",
-            type=catalogue.event_type(event).wire_name,
-            subject=subject,
-            time=self.clock.now(),
-            node="test",
-            kind=kind,
-            sequence=1,
-            actor=HOST,
-            commandid="c",
-            correlationid="c",
-            data=encode_data(event),
-        )
-
-    def of(self, kind: type[EventT]) -> list[EventT]:
-        return [event for event in self.events if isinstance(event, kind)]
-
-    async def told(self, kind: type[EventT], count: int = 1) -> EventT:
-        """The `count`-th event of that kind."""
-
-        async def look() -> bool:
-            return len(self.of(kind)) >= count
-
-        await eventually(look, f"{count} {kind.__name__} among {[type(event).__name__ for event in self.events]}")
-        return self.of(kind)[count - 1]
 
     async def serves(self, uri: str | Path, instruction: str) -> None:
         async def look() -> bool:

@@ -1,6 +1,5 @@
 """What background sessions and firings look like in queries."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -10,24 +9,12 @@ from domain.background import events as e
 from domain.background.definition import Definition, TriggerDefinition
 from domain.errors import Rejection
 from projections.tables import instant
-from tests.integration.projections.conftest import Running, Start, dump
+from tests.integration.projections.conftest import Running, dump
 from tests.integration.projections.recorded import ListLog, random_history
 from tests.unit.builders import AT
 
 ID = "bg-workers-0001"
 DEFINITION = Definition(name="workers", bundle="b", triggers=(TriggerDefinition(type="manual"),), pool_size=2)
-
-
-@pytest.fixture
-def log() -> ListLog:
-    return ListLog()
-
-
-@pytest.fixture
-async def tower(running: Start, log: ListLog) -> AsyncIterator[Running]:
-    tower = await running(log)
-    yield tower
-    await tower.stop()
 
 
 def declared(number: int = 1, name: str = "workers") -> e.BackgroundDeclared:

@@ -1,29 +1,16 @@
 """What bundles look like in queries."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from domain.bundles import events as e
 from domain.errors import Rejection
-from tests.integration.projections.conftest import Running, Start
+from tests.integration.projections.conftest import Running
 from tests.integration.projections.recorded import ListLog
 from tests.unit import test_bundles as b
 
 OTHER: dict[str, Any] = {"bundle_id": e.bundle_id("/other"), "uri": "/other"}
-
-
-@pytest.fixture
-def log() -> ListLog:
-    return ListLog()
-
-
-@pytest.fixture
-async def tower(running: Start, log: ListLog) -> AsyncIterator[Running]:
-    tower = await running(log)
-    yield tower
-    await tower.stop()
 
 
 async def shown(tower: Running, log: ListLog, *events: Any) -> dict[str, Any]:

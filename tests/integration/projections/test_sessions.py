@@ -1,27 +1,14 @@
 """Sessions in queries, after random histories: rows, turns and promises are what the domain says."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from domain.sessions.state import Session, promise_id
-from tests.integration.projections.conftest import Running, Start, dump
+from tests.integration.projections.conftest import Running, dump
 from tests.integration.projections.recorded import ListLog, random_history
 
 SETTLED = {"completed": "resolved", "cancelled": "cancelled", "error": "rejected", "timed_out": "rejected"}
-
-
-@pytest.fixture
-def log() -> ListLog:
-    return ListLog()
-
-
-@pytest.fixture
-async def tower(running: Start, log: ListLog) -> AsyncIterator[Running]:
-    tower = await running(log)
-    yield tower
-    await tower.stop()
 
 
 async def session(tower: Running, session_id: str) -> dict[str, Any]:

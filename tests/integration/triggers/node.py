@@ -4,30 +4,26 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from adapters.system import SystemClock, SystemIds
 from adapters.triggers.kinds import StateFolders, TriggerKinds
-from domain import catalogue, tower
 from domain.background.commands import BackgroundDeclare, BackgroundRecordRunEnded
 from domain.background.events import BackgroundRunning, BackgroundState, TriggerFired
 from domain.background.state import Background
-from domain.envelope import Envelope, Recorded, encode_data
 from domain.errors import Rejection
-from domain.messages import HOST, TOWER, Command, Event, Facts, Request
+from domain.messages import TOWER
 from domain.tower import Tower
 from handlers.effects.dues import Dues
-from handlers.effects.follow_ups import FollowUps
 from handlers.effects.ticking import Ticking
 from handlers.effects.triggering import Triggering
-from handlers.inbox import FollowUp, Inbox
+from handlers.inbox import FollowUp
 from handlers.ports import Timers
 from handlers.trigger_ports import TriggerSource
+from tests.integration.bare_node import BareNode
 from tests.waiting import eventually
-
-EventT = TypeVar("EventT", bound=Event)
 
 
 class Kinds(TriggerKinds):
@@ -41,14 +37,12 @@ class Kinds(TriggerKinds):
         return self._own[type_]() if type_ in self._own else super().make(type_, background=background)
 
 
-class Node:
+class Node(BareNode):
     """`events` in order; `state` as they make it. `commands`: ids that were decided, which are decided once."""
 
     def __init__(self, home: Path, timers: Timers | None, state: Tower, own: Mapping[str, Any]) -> None:
-        self.state, self.events = state, list[Event]()
-        self.clock, self._ids = SystemClock(), SystemIds()
-        self._inbox = Inbox()
-        follow_ups = self._follow_ups = FollowUps(self._inbox)
+        super().__init__(state)
+        follow_ups = self.follow_ups
         self.commands: dict[str, bytes] = {}
         self.kinds = Kinds(home, own)
         self.folders = StateFolders(home / "of")
@@ -56,32 +50,19 @@ class Node:
             sources=self.kinds,
             folders=self.folders,
             follow_ups=follow_ups,
-            instance=self._ids.uuid7(),
+            instance=self.ids.uuid7(),
             folder=str(home / "cwd"),
         )
-        self.effects: list[Any] = [self.triggering]
+        self.effects.append(self.triggering)
         self.dues: Dues | None = None
         if timers is not None:
             self.ticking = Ticking(timers=timers, follow_ups=follow_ups, clock=self.clock)
             self.effects.append(self.ticking)
             self.dues = Dues(timers=timers, takers=self.ticking.takers)
 
-    def ask(self, request: Request, origin: str = HOST) -> tuple[Event, ...]:
-        """What comes of it. Raises `Rejection`."""
-        facts = Facts(at=self.clock.now(), ids=tuple(self._ids.uuid7() for _ in range(4)))
-        command = Command(id=self._ids.uuid7(), origin=origin, request=request, facts=facts)
-        events = tower.decide(command, self.state)
-        for event in events:
-            self.state = tower.evolve(self.state, event)
-        self.events += events
-        recorded = [Recorded(0, self._envelope(event), event) for event in events]
-        for each in (self._follow_ups, *self.effects):
-            each.committed(recorded, self.state)
-        return events
-
     async def decide(self) -> None:
         while True:
-            for each in await self._inbox.take(100):
+            for each in await self.inbox.take(100):
                 assert isinstance(each, FollowUp)
                 outcome = self.commands.get(each.id) or self._decided(each)
                 if each.on_outcome is not None:
@@ -96,23 +77,6 @@ class Node:
         self.commands[asked.id] = msgspec.json.encode({"status": "accepted", "result": {}})
         return self.commands[asked.id]
 
-    def _envelope(self, event: Event) -> Envelope:
-        kind, subject = catalogue.aggregate_key(event)
-        return Envelope(
-            id=self._ids.uuid7(),
-            source="/tower/test",
-            type=catalogue.event_type(event).wire_name,
-            subject=subject,
-            time=self.clock.now(),
-            node="test",
-            kind=kind,
-            sequence=1,
-            actor=HOST,
-            commandid="c",
-            correlationid="c",
-            data=encode_data(event),
-        )
-
     # --- what tests ask --------------------------------------------------------------------------------------------
 
     def declare(self, *definitions: dict[str, Any], folder: str = "") -> None:
@@ -123,15 +87,6 @@ class Node:
     def one(self, name: str = "one") -> Background:
         (found,) = self.state.backgrounds.named(name)
         return found
-
-    def of(self, kind: type[EventT]) -> list[EventT]:
-        return [event for event in self.events if isinstance(event, kind)]
-
-    async def told(self, kind: type[EventT], count: int = 1) -> EventT:
-        """The `count`-th event of that kind."""
-        names = [type(event).__name__ for event in self.events]
-        await eventually(lambda: len(self.of(kind)) >= count, f"{count} {kind.__name__}, after {names}")
-        return self.of(kind)[count - 1]
 
     async def running(self, name: str = "one") -> Background:
         await eventually(lambda: self.one(name).state is BackgroundState.RUNNING, f"{name} runs")
