@@ -14,11 +14,13 @@ ANSWERS: Final = frozenset(("input_response", "capability_response"))
 
 
 class Asking:
-    """Requests under way. Any thread may ask; one person is asked at a time."""
+    """Requests under way. Any thread may ask; one person is asked at a time. `check` is called while one waits: it
+    raises what shall end the waiting."""
 
-    def __init__(self, channel: Channel, execution: Callable[[], str | None]) -> None:
+    def __init__(self, channel: Channel, execution: Callable[[], str | None], check: Callable[[], None]) -> None:
         self._channel = channel
         self._execution = execution
+        self._check = check
         self._answers: dict[str, Frame] = {}
         self._one_at_a_time = threading.Lock()
 
@@ -32,8 +34,13 @@ class Asking:
         if self._channel.fd < 0:
             raise EOFError("a forked child has nobody to ask")
         request_id = self._channel.send(kind, execution_id=self._execution(), **fields)
+
+        def answer() -> Frame | None:
+            self._check()
+            return self._answers.pop(request_id, None)
+
         try:
-            return self._channel.wait(lambda: self._answers.pop(request_id, None))
+            return self._channel.wait(answer)
         except BaseException:
             self._answers.pop(request_id, None)
             raise

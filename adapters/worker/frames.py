@@ -1,6 +1,8 @@
 """The wire between worker and parent: frames of JSON on one stream socket, 4 bytes of length before each.
 
 JSON is ASCII-escaped, so that lone surrogates survive. Any thread may send; whoever waits for a frame reads for all.
+What is read in other hands (a signal's handler, the loop, another thread) makes nothing readable any more, so each
+who waits is woken: in `wait` by an eventfd, the main loop by `on_queued`.
 """
 
 import json
@@ -31,15 +33,19 @@ class TooLong(Exception):
 
 class Channel:
     """One end of the socket, by its file descriptor. `on_frame` sees each frame when it arrives, in any thread; what
-    it does not take (returns False) waits in `frames` for the main loop."""
+    it does not take (returns False) waits in `frames` for the main loop, which `on_queued` tells."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self.frames: deque[Frame] = deque()
         self.on_frame: Callable[[Frame], bool] = lambda _frame: False
+        self.on_queued: Callable[[], None] = lambda: None
         self._buffer = bytearray()
         self._count = 0
+        self._taking = False
         self._reading = False
+        self._wake_fd = os.eventfd(0)
+        self._woken = False
         # Reentrant: the handler of an interrupt may read while its own thread is about to.
         self._changed = threading.Condition(threading.RLock())
         self._sending = threading.RLock()
@@ -49,6 +55,7 @@ class Channel:
         """In a forked child: the socket is its parent's, and whatever gets its number is none."""
         fd, self.fd = self.fd, -1
         os.close(fd)
+        os.close(self._wake_fd)
 
     def send(self, kind: str, **fields: Any) -> str:
         """The frame's id. Raises `Closed`, `TooLong`."""
@@ -91,32 +98,63 @@ class Channel:
                         break
                     self._changed.wait(left_s)
             try:
-                if select.select([self.fd], [], [], left_s)[0]:
-                    self.take()
+                readable = select.select([self.fd, self._wake_fd], [], [], left_s)[0]
             finally:
                 with self._changed:
                     self._reading = False
+                    if self._woken:
+                        self._woken = False
+                        os.eventfd_read(self._wake_fd)
                     self._changed.notify_all()
+            if self.fd in readable:
+                self.take()
+
+    def wake(self) -> None:
+        """Whoever is in `wait` asks again what is ready."""
+        with self._changed:
+            self._changed.notify_all()
+            if self._reading and not self._woken:
+                self._woken = True
+                os.eventfd_write(self._wake_fd, 1)
 
     def take(self) -> None:
         """Read what is there, without waiting. Raises `Closed`."""
         with self._changed:
-            while True:
-                try:
-                    data = os.read(self.fd, CHUNK)
-                except BlockingIOError:
-                    break
-                except OSError as error:
-                    raise Closed from error
-                if not data:
-                    raise Closed
-                self._buffer += data
-                if len(data) < CHUNK:
-                    break
-            while (frame := self._next()) is not None:
-                if not self.on_frame(frame):
-                    self.frames.append(frame)
-            self._changed.notify_all()
+            if self._taking:
+                # The handler of an interrupt, in the middle of this: what is there is being read.
+                return
+            self._taking = True
+            try:
+                self._read()
+                queued = self._sort()
+            finally:
+                self._taking = False
+            self.wake()
+        if queued:
+            self.on_queued()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data = os.read(self.fd, CHUNK)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                raise Closed from error
+            if not data:
+                raise Closed
+            self._buffer += data
+            if len(data) < CHUNK:
+                return
+
+    def _sort(self) -> bool:
+        """Whether there is something new for the main loop."""
+        queued = False
+        while (frame := self._next()) is not None:
+            if not self.on_frame(frame):
+                self.frames.append(frame)
+                queued = True
+        return queued
 
     def _next(self) -> Frame | None:
         if len(self._buffer) < HEADER.size:

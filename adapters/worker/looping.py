@@ -26,6 +26,7 @@ class Looping:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._owners: WeakKeyDictionary[Any, str | None] = WeakKeyDictionary()
         self._main: asyncio.Task[Any] | None = None
+        self._look: Callable[[], None] | None = None
 
     @property
     def made(self) -> bool:
@@ -37,7 +38,7 @@ class Looping:
 
             loop = self._loop = asyncio.new_event_loop()
             loop.set_task_factory(self._make_task)
-            loop.add_reader(self._fd, self._readable)
+            loop.add_reader(self._fd, self._on_readable)
         self._loop_is_current()
         return self._loop
 
@@ -54,9 +55,6 @@ class Looping:
         context = options.get("context")
         self._owners[task] = _execution.get() if context is None else context.get(_execution)
         return task
-
-    def _readable(self) -> None:
-        self._on_readable()
 
     def run(self, execution_id: str, work: Coroutine[Any, Any, Any]) -> Any:
         """Run it to its end, in a context of that execution; what it leaves behind goes on later."""
@@ -94,32 +92,35 @@ class Looping:
         loop.close()
 
     def run_until(self, done: Callable[[], bool], beat_at: float, beat: Callable[[], float]) -> None:
-        """Let tasks run until `done`, which is looked at whenever something was read; `beat` is called at `beat_at`
-        and gives the next time."""
+        """Let tasks run until `done`, which is asked after each `look`; `beat` is called at `beat_at` and gives the
+        next time."""
         loop = self._get()
-        call = self._on_readable
 
         def look() -> None:
-            call()
-            if done():
+            if self._look is look and done():
                 loop.stop()
 
         def tick() -> None:
             nonlocal timer
             timer = loop.call_later(beat() - time.monotonic(), tick)
 
-        if done():
-            return
         timer = loop.call_later(beat_at - time.monotonic(), tick)
-        self._on_readable = look
+        self._look = look
         try:
-            loop.run_forever()
+            if not done():
+                loop.run_forever()
         except (KeyboardInterrupt, SystemExit):
             # Of a task that runs between executions: it ends the task, not the session.
             return
         finally:
-            self._on_readable = call
+            self._look = None
             timer.cancel()
+
+    def look(self) -> None:
+        """Something has changed that `run_until` may wait for. Called in any thread, or by a signal's handler."""
+        look = self._look
+        if look is not None and self._loop is not None:
+            self._loop.call_soon_threadsafe(look)
 
     def cancel(self, execution_id: str, scope: str) -> bool:
         """Cancel the tasks of an execution, or all of the session's; False when a task's own code is running now (it

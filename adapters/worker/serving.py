@@ -90,9 +90,10 @@ class Worker:
         self._channel = Channel(config.fd)
         self._channel.on_frame = self._taken
         self._execution: str | None = None
-        self._asking = Asking(self._channel, lambda: self._execution)
         self._interrupts = Interrupts(self._channel)
+        self._asking = Asking(self._channel, lambda: self._execution, self._interrupts.check)
         self._looping = Looping(config.fd, self._readable)
+        self._channel.on_queued = self._looping.look
         self._interrupts.cancel_tasks = self._looping.cancel
         self._usage = process.Usage()
         process.fork_by_default()
