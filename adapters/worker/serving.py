@@ -7,9 +7,10 @@ import time
 from collections import deque
 from typing import Any, Final, NoReturn
 
-from . import checkpoints, process
+from . import process
 from .asking import ANSWERS, Asking, Tower, take_over_input
 from .cells import Cell, compile_cell, forget_source, run_async, run_sync
+from .definitions import Definitions
 from .failures import describe
 from .frames import Channel, Closed, Frame
 from .interrupts import Interrupts
@@ -112,7 +113,7 @@ class Worker:
         take_over_input(self._asking)
         self._classifier = Classifier(config.blocking_calls, config.blocking_methods, config.ast_cache)
         self._namespace = Namespace(Tower(self._asking))
-        self._definitions = checkpoints.Definitions()
+        self._definitions = Definitions()
         self._passing: deque[int] = deque()
         """Cells that defined nothing, whose source tracebacks may show for a while."""
         self._next_heartbeat = time.monotonic() + config.heartbeat_s
@@ -126,12 +127,8 @@ class Worker:
             match frame["type"]:
                 case "execute":
                     self._execute(frame)
-                case "checkpoint":
-                    self._checkpoint(frame)
-                case "restore":
-                    self._restore(frame)
-                case "probe":
-                    self._probe(frame)
+                case "checkpoint" | "restore" | "probe":
+                    self._names_in_file(frame)
                 case "begin":
                     self._begin(frame)
                 case "reset":
@@ -270,39 +267,22 @@ class Worker:
 
     # --- checkpoints -----------------------------------------------------------------------------------------------
 
-    def _checkpoint(self, frame: Frame) -> None:
-        """Into the file that the parent names."""
-        try:
-            saved = checkpoints.save(
-                frame["path"],
-                self._namespace,
-                self._definitions,
-                leave_out=frame.get("leave_out", {}),
-                single=frame.get("single", False),
-            )
-        except OSError as error:
-            self._channel.send("failed", frame_id=frame["id"], message=str(error))
-            return
-        self._channel.send("checkpoint", frame_id=frame["id"], **saved)
+    def _names_in_file(self, frame: Frame) -> None:
+        """Saved into the file that the parent names, or taken from it."""
+        from . import checkpoints
 
-    def _probe(self, frame: Frame) -> None:
+        path, namespace, definitions = frame["path"], self._namespace, self._definitions
         try:
-            failed = checkpoints.probe(frame["path"], self._namespace, self._definitions)
-        except checkpoints.CannotRestore as error:
+            match frame["type"]:
+                case "checkpoint":
+                    leave_out, single = frame.get("leave_out", {}), frame.get("single", False)
+                    told = checkpoints.save(path, namespace, definitions, leave_out=leave_out, single=single)
+                case "restore":
+                    strategy, clear = frame.get("strategy", OVERWRITE), frame.get("clear_existing", False)
+                    told = checkpoints.restore(path, namespace, definitions, strategy=strategy, clear_existing=clear)
+                case _:
+                    told = {"failed": checkpoints.probe(path, namespace, definitions)}
+        except (OSError, checkpoints.CannotRestore) as error:
             self._channel.send("failed", frame_id=frame["id"], message=str(error))
             return
-        self._channel.send("probe", frame_id=frame["id"], failed=failed)
-
-    def _restore(self, frame: Frame) -> None:
-        try:
-            restored = checkpoints.restore(
-                frame["path"],
-                self._namespace,
-                self._definitions,
-                strategy=frame.get("strategy", OVERWRITE),
-                clear_existing=frame.get("clear_existing", False),
-            )
-        except checkpoints.CannotRestore as error:
-            self._channel.send("failed", frame_id=frame["id"], message=str(error))
-            return
-        self._channel.send("restore", frame_id=frame["id"], **restored)
+        self._channel.send(frame["type"], frame_id=frame["id"], **told)

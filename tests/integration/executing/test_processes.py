@@ -63,9 +63,9 @@ async def test_a_session_may_have_the_interpreter_of_a_venv_of_its_own(tmp_path:
         assert (await engine.execute("import msgspec")).state is State.FAILED
 
 
-async def test_nothing_but_the_standard_library_is_loaded_and_not_asyncio_before_it_is_needed(bench: Bench) -> None:
+async def test_nothing_but_the_standard_library_is_loaded_and_what_takes_long_when_it_is_needed(bench: Bench) -> None:
     loaded = await bench.value("import sys\nsorted({name.partition('.')[0] for name in sys.modules})")
-    assert "asyncio" not in loaded
+    assert {"asyncio", "hashlib", "pickle"}.isdisjoint(loaded)
     known = sys.stdlib_module_names | {"_agenttower_worker", "__main__", "sitecustomize", "usercustomize"}
     # A .pth file of the environment may load more, before any code of a worker.
     code = "import sys; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
