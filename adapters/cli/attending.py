@@ -3,7 +3,6 @@
 import select
 import signal
 from collections.abc import Mapping
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
@@ -17,6 +16,7 @@ from adapters.cli.following import Away, Back, Broken, Feed, Happened
 from adapters.cli.place import Place
 from adapters.cli.posting import Poster
 from adapters.cli.questions import Questions
+from adapters.cli.staying import interrupts
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -110,15 +110,14 @@ class _Attending:
         self._over = False
 
     def until_the_end(self) -> None:
-        before = signal.signal(signal.SIGINT, _leave)
         try:
-            while not self._over:
-                self._step()
+            with interrupts(self._feed, signal.default_int_handler):
+                while not self._over:
+                    self._step()
         except KeyboardInterrupt:
             output.note("")
         finally:
             self._questions.close()
-            signal.signal(signal.SIGINT, before)
 
     def _step(self) -> None:
         answers = self._questions.is_open and not self._as_json
@@ -239,7 +238,3 @@ def _question(name: str, data: Mapping[str, Any]) -> Row:
     fields: Mapping[str, Any] = asked if isinstance(asked, Mapping) else {}
     choices = fields.get("choices") or (APPROVALS if name == "approval_requested" else None)
     return {"prompt": str(fields.get("prompt") or "? "), "choices": choices, "secret": False}
-
-
-def _leave(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

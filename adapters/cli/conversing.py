@@ -1,19 +1,17 @@
 """Staying with one turn of a session: prints what it says as it says it, cancels the session on Ctrl-C."""
 
 import select
-import signal
 import sys
 from collections.abc import Mapping
-from types import FrameType
 from typing import Any, Final, NamedTuple
 
 from adapters.cli import output
 from adapters.cli.client import Row
 from adapters.cli.command import Cli
-from adapters.cli.elapsed import Elapsed
 from adapters.cli.failures import Failure
 from adapters.cli.following import Away, Back, Broken, Feed, Happened, Output, OutputEnded
 from adapters.cli.place import Place
+from adapters.cli.staying import Screen, Stopping, stopping
 
 OUTCOMES: Final = {
     "session.turn_completed": "completed",
@@ -70,21 +68,30 @@ class Turned(NamedTuple):
 
 def converse(cli: Cli, session_id: str, turn: int, position: int, *, quiet: bool) -> Turned:
     """Until the turn has ended and what it said is printed, or kept if `quiet`. Raises `Failure`."""
-    with SessionFeed(cli.place, session_id, after=0) as feed:
-        watching = _Conversing(cli, feed, session_id, turn, position, quiet=quiet)
-        before = signal.signal(signal.SIGINT, watching.interrupted)
+    with SessionFeed(cli.place, session_id, after=0) as feed, stopping(feed) as asked:
+        conversing = _Conversing(cli, feed, asked, session_id, turn, position, quiet=quiet)
         try:
-            return watching.until_the_end()
+            return conversing.until_the_end()
         finally:
-            watching.elapsed.hide()
-            signal.signal(signal.SIGINT, before)
+            conversing.screen.elapsed.hide()
 
 
 class _Conversing:
-    def __init__(self, cli: Cli, feed: SessionFeed, session_id: str, turn: int, position: int, *, quiet: bool) -> None:
-        self.elapsed = Elapsed("Ctrl-C cancels it", quiet=quiet)
+    def __init__(
+        self,
+        cli: Cli,
+        feed: SessionFeed,
+        stopping: Stopping,
+        session_id: str,
+        turn: int,
+        position: int,
+        *,
+        quiet: bool,
+    ) -> None:
+        self.screen = Screen(quiet=quiet)
         self._cli = cli
         self._feed = feed
+        self._stopping = stopping
         self._id = session_id
         self._turn = turn
         self._since = position
@@ -94,26 +101,16 @@ class _Conversing:
         self._ended_at = 0.0
         self._said_to = 0
         self._text: list[str] = []
-        self._at_line_start = True
-        self._interrupts = 0
-        self._cancels = 0
-
-    def interrupted(self, _number: int, _frame: FrameType | None) -> None:
-        """The first time the session is cancelled, by the loop; the second time this ends at once."""
-        self._interrupts += 1
-        if self._interrupts > 1:
-            raise KeyboardInterrupt
-        self._feed.wake()
 
     def until_the_end(self) -> Turned:
         try:
             while not self._is_over:
                 self._step()
         except KeyboardInterrupt:
-            self.elapsed.hide()
+            self.screen.elapsed.hide()
             output.note(f"\nLeft: session {self._id} goes on. `agenttower session show {output.short(self._id)}`")
             raise
-        self.elapsed.hide()
+        self.screen.elapsed.hide()
         if self._text and not self._quiet and not self._text[-1].endswith("\n"):
             # What comes next begins on a line of its own.
             output.say()
@@ -126,40 +123,39 @@ class _Conversing:
         if self._end is None:
             return False
         whole = self._said_to >= int(self._end.data.get("output_position") or 0)
-        return whole or self.elapsed.seconds - self._ended_at > REST_S
+        return whole or self.screen.elapsed.seconds - self._ended_at > REST_S
 
     def _step(self) -> None:
-        patience_s = REST_S / 4 if self._end is not None else self.elapsed.tick_s
+        patience_s = REST_S / 4 if self._end is not None else self.screen.elapsed.tick_s
         select.select([self._feed], [], [], patience_s)
         for item in self._feed.take():
             match item:
                 case Happened():
                     self._happened(item)
                 case Away():
-                    self._say("The tower is away; the session is safe in its log. Waiting for it")
+                    self.screen.say("The tower is away; the session is safe in its log. Waiting for it")
                 case Back():
-                    self._say("The tower is back")
+                    self.screen.say("The tower is back")
                 case Broken(failure):
                     raise failure
                 case OutputEnded(failure) if failure is not None:
                     self._said_to = sys.maxsize
-                    self._say(f"The rest of the output cannot be shown: {failure.message}")
+                    self.screen.say(f"The rest of the output cannot be shown: {failure.message}")
                 case _:
                     pass
         while self._feed.said:
             self._print(self._feed.said.pop(0))
-        if self._interrupts > self._cancels and self._end is None:
-            self._cancels = self._interrupts
+        if self._end is None and self._stopping.begin():
             self._cancel()
-        if self._at_line_start and self._end is None:
-            self.elapsed.show(self._doing)
+        if self.screen.at_line_start and self._end is None:
+            self.screen.elapsed.show(self._doing)
 
     def _happened(self, event: Happened) -> None:
         if event.name == "session.turn_started" and event.data.get("turn") == self._turn:
             self._doing = "running"
         elif event.name in OUTCOMES and event.data.get("turn") in (self._turn, None) and event.position >= self._since:
             self._end = self._end or event
-            self._ended_at = self.elapsed.seconds
+            self._ended_at = self.screen.elapsed.seconds
 
     def _print(self, piece: Said) -> None:
         if piece.turn != self._turn:
@@ -168,30 +164,15 @@ class _Conversing:
         self._text.append(piece.text)
         if self._quiet:
             return
-        self.elapsed.hide()
-        stream = sys.stderr if piece.stream == "stderr" else sys.stdout
-        stream.buffer.write(piece.text.encode("utf-8", "replace"))
-        stream.buffer.flush()
-        if stream.isatty():
-            self._at_line_start = piece.text.endswith("\n")
+        self.screen.write(piece.stream, piece.text)
 
     def _cancel(self) -> None:
-        self._say("Cancelling; Ctrl-C again leaves it to itself")
+        self.screen.say("Cancelling; Ctrl-C again leaves it to itself")
         try:
             Cli(self._cli.home, self._cli.node).command("session", "cancel", {"session_id": self._id})
         except Failure as failure:
             if failure.code != "session_ended":
                 raise
-
-    def _say(self, text: str) -> None:
-        self.elapsed.hide()
-        self._fresh_line()
-        output.note(text)
-
-    def _fresh_line(self) -> None:
-        if not self._at_line_start:
-            output.note("")
-            self._at_line_start = True
 
 
 def said_of(row: Row, turn: int) -> str:

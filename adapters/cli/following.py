@@ -104,8 +104,12 @@ class Feed:
     def fileno(self) -> int:
         return self._reads
 
-    def wake(self) -> None:
-        """Make a select on it return; safe in a signal handler."""
+    @property
+    def waker(self) -> int:
+        """A descriptor: what is written to it makes a select on this one return."""
+        return self._writes
+
+    def _wake(self) -> None:
         try:
             os.write(self._writes, b".")
         except BlockingIOError:
@@ -123,14 +127,14 @@ class Feed:
             except Empty:
                 return
         # What is left is for the next time.
-        self.wake()
+        self._wake()
 
     # --- in threads ------------------------------------------------------------------------------------------------
 
     def _put(self, item: Item) -> None:
         if not self._closed.is_set():
             self._items.put(item)
-            self.wake()
+            self._wake()
 
     def _events(self) -> None:
         query = {"kind": "execution", "id": self._execution_id}

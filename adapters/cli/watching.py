@@ -1,16 +1,12 @@
 """Staying with one execution: prints what it prints, asks what it asks, cancels it on Ctrl-C, until it ends."""
 
 import select
-import signal
-import sys
-from types import FrameType
 from typing import Any, Final
 
 from adapters.cli import output
 from adapters.cli.answering import Lines
 from adapters.cli.client import Row
 from adapters.cli.command import Cli
-from adapters.cli.elapsed import Elapsed
 from adapters.cli.failures import Failure
 from adapters.cli.following import (
     ENDS,
@@ -25,6 +21,7 @@ from adapters.cli.following import (
     OutputEnded,
 )
 from adapters.cli.questions import Questions
+from adapters.cli.staying import Screen, Stopping, stopping
 
 BEFORE_S: Final = 0.1
 """A question waits for the end of what was printed before it, which comes on another way."""
@@ -63,21 +60,22 @@ class Watched:
 def watch(cli: Cli, execution_id: str, position: int, lines: Lines, *, shows: bool, quiet: bool) -> Watched:
     """Until it has ended, and all its output is printed (`shows`) or kept (`quiet` too). Raises `Failure`."""
     row = cli.queries.get(f"/v1/executions/{execution_id}", after=position)
-    with Feed(cli.place, execution_id, after=position, output=shows) as feed:
-        watching = _Watching(cli, feed, row, lines, shows=shows, quiet=quiet)
-        before = signal.signal(signal.SIGINT, watching.interrupted)
+    with Feed(cli.place, execution_id, after=position, output=shows) as feed, stopping(feed) as asked:
+        watching = _Watching(cli, feed, asked, row, lines, shows=shows, quiet=quiet)
         try:
             return watching.until_the_end()
         finally:
-            watching.elapsed.hide()
-            signal.signal(signal.SIGINT, before)
+            watching.screen.elapsed.hide()
 
 
 class _Watching:
-    def __init__(self, cli: Cli, feed: Feed, row: Row, lines: Lines, *, shows: bool, quiet: bool) -> None:
-        self.elapsed = Elapsed("Ctrl-C cancels it", quiet=quiet)
+    def __init__(
+        self, cli: Cli, feed: Feed, stopping: Stopping, row: Row, lines: Lines, *, shows: bool, quiet: bool
+    ) -> None:
+        self.screen = Screen(quiet=quiet)
         self._cli = cli
         self._feed = feed
+        self._stopping = stopping
         self._id: Final[str] = row["id"]
         self._lines = lines
         self._quiet = quiet
@@ -85,10 +83,7 @@ class _Watching:
         self._state: str = row["state"]
         self._is_away = False
         self._output_ended = not shows
-        self._at_line_start = True
         self._unasked_since = 0.0
-        self._interrupts = 0
-        self._cancels = 0
         self._answers: list[tuple[int, str | None]] = []
         self._questions = Questions(lines)
         for question in row.get("input_requests") or ():
@@ -96,23 +91,16 @@ class _Watching:
         if self._state in ENDS.values() or self._state == "paused":
             self._ended(self._state, row, position=0)
 
-    def interrupted(self, _number: int, _frame: FrameType | None) -> None:
-        """The first time it is cancelled, by the loop; the second time this ends at once."""
-        self._interrupts += 1
-        if self._interrupts > 1:
-            raise KeyboardInterrupt
-        self._feed.wake()
-
     def until_the_end(self) -> Watched:
         try:
             while not (self._watched.state and self._output_ended):
                 self._step()
         except KeyboardInterrupt:
-            self.elapsed.hide()
+            self.screen.elapsed.hide()
             output.note(f"\nLeft: execution {self._id} goes on. `agenttower exec follow {output.short(self._id)}`")
             raise
-        self.elapsed.hide()
-        self._fresh_line()
+        self.screen.elapsed.hide()
+        self.screen.fresh_line()
         return self._watched
 
     def _step(self) -> None:
@@ -121,8 +109,8 @@ class _Watching:
             wanted.append(self._lines)
         ready, _, _ = select.select(wanted, [], [], self._patience_s)
         if not self._questions.is_unasked:
-            self._unasked_since = self.elapsed.seconds
-        elif not ready or self.elapsed.seconds - self._unasked_since > AT_LAST_S:
+            self._unasked_since = self.screen.elapsed.seconds
+        elif not ready or self.screen.elapsed.seconds - self._unasked_since > AT_LAST_S:
             self._questions.prompt()
         if self._watched.state == "paused" and not ready:
             # Output of a paused one has no end: it may go on.
@@ -135,17 +123,16 @@ class _Watching:
             self._answers.append(self._questions.answered())
         while self._answers and not self._is_away and self._sent(*self._answers[0]):
             del self._answers[0]
-        if self._interrupts > self._cancels and not self._watched.state:
-            self._cancels = self._interrupts
+        if not self._watched.state and self._stopping.begin():
             self._cancel()
-        if not self._questions.is_open and self._at_line_start:
-            self.elapsed.show("the tower is away" if self._is_away else _DOING.get(self._state, self._state))
+        if not self._questions.is_open and self.screen.at_line_start:
+            self.screen.elapsed.show("the tower is away" if self._is_away else _DOING.get(self._state, self._state))
 
     @property
     def _patience_s(self) -> float | None:
         if self._questions.is_unasked:
             return BEFORE_S
-        return SILENT_S if self._answers or self._watched.state == "paused" else self.elapsed.tick_s
+        return SILENT_S if self._answers or self._watched.state == "paused" else self.screen.elapsed.tick_s
 
     def _take(self, item: Item) -> None:
         match item:
@@ -186,7 +173,7 @@ class _Watching:
     def _asked(self, event: Happened) -> None:
         data = event.data.get("data") or {}
         if data.get("kind") == "input":
-            self.elapsed.hide()
+            self.screen.elapsed.hide()
             self._questions.opened(_number(event.subject), data)
 
     def _ended(self, state: str, data: Row, position: int) -> None:
@@ -197,14 +184,10 @@ class _Watching:
         if self._quiet:
             (self._watched.stderr if piece.stream == "stderr" else self._watched.stdout).append(piece.text)
             return
-        self.elapsed.hide()
+        self.screen.elapsed.hide()
         if self._questions.is_on_its_line:
             output.note("")
-        stream = sys.stderr if piece.stream == "stderr" else sys.stdout
-        stream.buffer.write(piece.text.encode("utf-8", "replace"))
-        stream.buffer.flush()
-        if stream.isatty():
-            self._at_line_start = piece.text.endswith("\n")
+        if self.screen.write(piece.stream, piece.text):
             self._questions.ask_below()
 
     def _sent(self, n: int, value: str | None) -> bool:
@@ -233,17 +216,11 @@ class _Watching:
                 raise
 
     def _say(self, text: str) -> None:
-        self.elapsed.hide()
+        self.screen.elapsed.hide()
         if self._questions.is_on_its_line:
             output.note("")
-        self._fresh_line()
-        output.note(text)
+        self.screen.say(text)
         self._questions.ask_below()
-
-    def _fresh_line(self) -> None:
-        if not self._at_line_start:
-            output.note("")
-            self._at_line_start = True
 
 
 _WENT: Final = {"failed": "failed", "lost": "is lost"}
