@@ -7,8 +7,8 @@ SHELL := bash
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 BIN := .venv/bin
-# Most tests wait for other processes at times: one more at once than there are processors.
-JOBS ?= $(shell echo $$((1 + $$(nproc 2>/dev/null || echo 2))))
+# Most tests wait for other processes at times: two more at once than there are processors.
+JOBS ?= $(shell echo $$((2 + $$(nproc 2>/dev/null || echo 2))))
 PYTHONS := python3.13 python3.12 python3.11 python3
 ARGS ?=
 
@@ -36,7 +36,7 @@ up: .venv tmux ## run a tower in the foreground
 
 .PHONY: test
 test: .venv tmux ## all tests; ARGS="-k layout" picks some, JOBS=1 runs them one after another
-	@$(BIN)/pytest -n $(JOBS) --dist loadscope $(ARGS)
+	@$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 .PHONY: simulate
 simulate: .venv ## whole towers in seeded worlds: MINUTES=30 searches, SEED=7 repeats what was found

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.schema import CreateTable
 
 SHADOW: Final = "__shadow"
 """Suffix of the tables, and of the row of positions, that a rebuild fills."""
@@ -96,25 +96,20 @@ def digest(tables: Sequence[ReadTable], version: int) -> str:
     return hashlib.blake2b(msgspec.json.encode((version, described)), digest_size=16).hexdigest()
 
 
-def physical(read: ReadTable, suffix: str) -> sa.Table:
-    """The table as it stands in the database under `suffix` ("" for the one that serves)."""
-    if not suffix:
-        return read.table
-    metadata = sa.MetaData()
-    return read.table.to_metadata(metadata, name=read.name + suffix)
-
-
 def create(connection: sa.Connection, tables: Sequence[ReadTable], suffix: str) -> None:
+    """Under their names and `suffix` ("" for those that serve)."""
     for read in tables:
-        connection.execute(CreateTable(physical(read, suffix), if_not_exists=True))
+        table = read.table.to_metadata(sa.MetaData(), name=read.name + suffix) if suffix else read.table
+        connection.execute(CreateTable(table, if_not_exists=True))
 
 
 def create_index(connection: sa.Connection, read: ReadTable, suffix: str, generation: int, index: int) -> None:
-    table = physical(read, suffix)
+    # Not as an `sa.Index`: that would stay with the table's definition for as long as the process lives.
+    quote = connection.dialect.identifier_preparer.quote
     names = read.indexes[index]
-    columns = [table.c[name[1:]].desc() if name.startswith("-") else table.c[name] for name in names]
-    label = "_".join(name.removeprefix("-") for name in names)
-    connection.execute(CreateIndex(sa.Index(f"ix{generation}_{read.name}_{label}", *columns), if_not_exists=True))
+    columns = ", ".join(f"{quote(name[1:])} DESC" if name.startswith("-") else quote(name) for name in names)
+    label = quote(f"ix{generation}_{read.name}_{'_'.join(name.removeprefix('-') for name in names)}")
+    connection.exec_driver_sql(f"CREATE INDEX IF NOT EXISTS {label} ON {quote(read.name + suffix)} ({columns})")
 
 
 def create_indexes(connection: sa.Connection, tables: Sequence[ReadTable], suffix: str, generation: int) -> None:
