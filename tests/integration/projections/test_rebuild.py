@@ -94,6 +94,8 @@ async def test_the_indexes_are_there_afterwards(database: SqlDatabase, running: 
     for name in NAMES:
         await tower.projector.rebuild(name)
     assert await database.read(indexed) == before
+    # Nothing of it stays with the definitions, which live as long as the process.
+    assert not any(read.table.indexes for projection in PROJECTIONS for read in projection.tables)
 
 
 async def test_the_old_one_serves_and_goes_on_meanwhile(database: SqlDatabase, running: Start) -> None:
