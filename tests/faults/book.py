@@ -1,6 +1,7 @@
 """Commands with known ids through both doors, and a book of what was promised about each of them."""
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -18,6 +19,7 @@ from adapters.system import SystemIds
 from domain.envelope import Recorded, Stored
 from domain.errors import UNRECORDED
 from domain.layouts.events import PaneRemoved
+from domain.sessions.events import SessionEnded, SessionStopRequested
 from domain.tower import Tower
 from handlers.ledger import Ledger, replay
 from handlers.ports import LogUnavailable
@@ -68,6 +70,10 @@ class Book:
         """What is wrong between what was promised and what the log holds; empty when all is well."""
         runs = _runs(log)
         removed = {record.event.pane_id for record in log if isinstance(record.event, PaneRemoved)}
+        stopped: dict[str, int] = {}
+        for record in log:
+            if isinstance(record.event, SessionEnded | SessionStopRequested):
+                stopped.setdefault(record.event.session_id, record.position)
         wrong: list[str] = []
         for sent in self.sent:
             places = runs.get(sent.id, [])
@@ -80,16 +86,19 @@ class Book:
                 last = places[0][1]
                 if sent.outcome["position"] != last:
                     wrong.append(f"{label} was answered with position {sent.outcome['position']}, and ends at {last}")
-            elif not _needs_no_event(sent, removed):
+            elif not _needs_no_event(sent, removed, stopped):
                 wrong.append(f"{label} is not in the log, but was answered {sent.outcome}")
         return wrong
 
 
-def _needs_no_event(sent: Sent, removed: set[str]) -> bool:
-    """Refusals that are not recorded; removing what is removed."""
+def _needs_no_event(sent: Sent, removed: set[str], stopped: Mapping[str, int]) -> bool:
+    """Refusals that are not recorded; removing what is removed; stopping a session that is told to stop, or has
+    ended (`stopped`: since which position)."""
     assert sent.outcome is not None
     if sent.outcome["status"] == "rejected":
         return sent.outcome["error"]["code"] in UNRECORDED
+    if sent.noun == "session" and sent.verb in ("cancel", "end"):
+        return stopped.get(sent.data["session_id"], sys.maxsize) <= sent.outcome["position"]
     if sent.verb != "remove":
         return False
     assert sent.result is not None

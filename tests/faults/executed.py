@@ -18,6 +18,7 @@ tower.run(["true"])
 tower.fetch({url!r})
 print("printed")
 input("? ")
+print("and again")
 getpass.getpass("! ")
 "x" * 300_000
 """
