@@ -91,16 +91,21 @@ class Book:
         return wrong
 
 
+def _may_change_nothing(sent: Sent) -> bool:
+    """Because of what it is about, which may stand as it is wanted already."""
+    return sent.verb == "remove" or (sent.noun == "session" and sent.verb in ("cancel", "end"))
+
+
 def _needs_no_event(sent: Sent, removed: set[str], stopped: Mapping[str, int]) -> bool:
     """Refusals that are not recorded; removing what is removed; stopping a session that is told to stop, or has
     ended (`stopped`: since which position)."""
     assert sent.outcome is not None
     if sent.outcome["status"] == "rejected":
         return sent.outcome["error"]["code"] in UNRECORDED
-    if sent.noun == "session" and sent.verb in ("cancel", "end"):
-        return stopped.get(sent.data["session_id"], sys.maxsize) <= sent.outcome["position"]
-    if sent.verb != "remove":
+    if not _may_change_nothing(sent):
         return False
+    if sent.noun == "session":
+        return stopped.get(sent.data["session_id"], sys.maxsize) <= sent.outcome["position"]
     assert sent.result is not None
     return not sent.result.get("removed_pane_ids") and sent.data.get("pane_id", sent.id) in {*removed, sent.id}
 
@@ -232,7 +237,7 @@ class Driver:
         deadline = loop.time() + LATER_S
         while loop.time() < deadline:
             held = {record.envelope.commandid for record in await self.recorded()}
-            if sent.id in held or sent.verb == "remove":
+            if sent.id in held or _may_change_nothing(sent):
                 return await self.again(sent)
             await self._operator.reconnected_within(0.2)
         raise AssertionError(f"queued for good, and never decided: {sent}")

@@ -38,6 +38,7 @@ async def tower_killed(bustle: Bustle, child: Child, rng: random.Random) -> None
     """From outside, after so many events, wherever it is then."""
     await bustle.until(rng.randrange(1, 60))
     child.signal(signal.SIGKILL)
+    await child.died.wait()
 
 
 async def tower_killed_at_a_point(bustle: Bustle, child: Child, rng: random.Random) -> None:
