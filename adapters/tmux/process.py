@@ -5,31 +5,40 @@ The server holds copies of its clients' pipes: of a stopped server's clients nei
 
 import asyncio
 import contextlib
+import os
 import subprocess
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import cast
+from typing import Final, cast
 
 from adapters.tmux.address import Address
 
 _STDERR_KEPT_BYTES = 4096
 _CLOSE_GRACE_S = 1.0
 _LAST_OUTPUT_S = 0.1
+_TRY_S = 5
 
 
-@cache
-def _dying_with_us() -> tuple[str, ...]:
-    """What to put before a program that the kernel is to kill when this process ends; nothing where that is missing.
+def dying_with(parent: int) -> tuple[str, ...]:
+    """What to put before a program that the kernel is to kill when its parent ends, and that does not start when that
+    has ended already; nothing where that is missing.
 
     A killed tower's client would stay as long as its server: tmux 3.3a keeps one that still has output to take, also
     when nobody can take it any more.
     """
-    words = ("setpriv", "--pdeathsig", "KILL", "--")
+    return (*_DYING, str(parent)) if _can_die() else ()
+
+
+_DYING: Final = ("setpriv", "--pdeathsig", "KILL", "--", "sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"')
+
+
+@cache
+def _can_die() -> bool:
     try:
-        found = subprocess.run([*words, "true"], capture_output=True, timeout=5, check=False).returncode == 0
+        argv = (*_DYING, str(os.getpid()), "true")
+        return subprocess.run(argv, capture_output=True, timeout=_TRY_S, check=False).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
-        return ()
-    return words if found else ()
+        return False
 
 
 class Process(asyncio.SubprocessProtocol):
@@ -58,7 +67,7 @@ class Process(asyncio.SubprocessProtocol):
         on_error: Callable[[], None] = lambda: None,
     ) -> "Process":
         """`argv` in the environment of `address`; `on_error` is called when `said` grew. `OSError`: not executable."""
-        before = await asyncio.to_thread(_dying_with_us) if address.local else ()
+        before = await asyncio.to_thread(dying_with, os.getpid()) if address.local else ()
         starting = asyncio.ensure_future(
             asyncio.get_running_loop().subprocess_exec(
                 lambda: cls(on_output, on_end, on_error),

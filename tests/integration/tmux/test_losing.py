@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from adapters.tmux.address import Address
 from adapters.tmux.control import ControlConnection
 from adapters.tmux.errors import ConnectionLost, NoContainer
 from adapters.tmux.link import BACK_OFF_FIRST_S, BACK_OFF_MOST_S, Breaker, Link
+from adapters.tmux.process import dying_with
 from adapters.tmux.terminal import TmuxTerminal
 from adapters.tmux.terminals import TmuxTerminals, tmux_version
 from handlers.ports import SessionExists, TerminalError, TerminalGone, TerminalUnreachable
@@ -239,6 +241,13 @@ async def test_closing_leaves_nothing(server: Server):
     await eventually(lambda: set(processes_of(os.getpid())) <= children)
     await eventually(lambda: open_fds() <= fds)
     assert asyncio.all_tasks() == tasks
+
+
+def test_a_program_that_dies_with_its_parent_does_not_outlive_one_that_has_ended(tmp_path: Path):
+    for parent, starts in ((os.getpid(), True), (1, False)):
+        begun = tmp_path / str(parent)
+        done = subprocess.run([*dying_with(parent), "touch", str(begun)], check=False)
+        assert (done.returncode == 0, begun.exists()) == (starts, starts)
 
 
 async def test_a_closed_terminal_does_not_connect_again(server: Server, terminal: TmuxTerminal):
