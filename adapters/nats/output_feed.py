@@ -62,7 +62,7 @@ class OutputFeed:
         self._reader.wake()
 
     async def open(self) -> None:
-        """Done by the first step otherwise. Raises `OutputError`."""
+        """Done by the first step otherwise, which waits for a broker that is away. Raises `OutputError`."""
         whole = self._ended
         try:
             await self._reader.open()
@@ -77,11 +77,9 @@ class OutputFeed:
         while True:
             if self._until is not None and self._reader.last >= self._until and not self._reader.holds:
                 raise StopAsyncIteration
-            if not self._is_open:
-                await self.open()
-            if self._ended and not self._is_whole:
-                # A new consumer is told how much there is behind what was read.
-                await self._measure()
+            if not self._is_open or (self._ended and not self._is_whole):
+                # At the end too: a new consumer is told how much there is behind what was read.
+                await self._open_patiently()
             if self._is_whole and self._reader.exhausted:
                 raise StopAsyncIteration
             try:
@@ -90,7 +88,7 @@ class OutputFeed:
             except Lost as lost:
                 await self._again(str(lost))
 
-    async def _measure(self) -> None:
+    async def _open_patiently(self) -> None:
         try:
             await self.open()
         except OutputError as error:
@@ -102,7 +100,7 @@ class OutputFeed:
             await open_again(self._reader, why)
         except ApiError as error:
             raise OutputError(str(error)) from error
-        self._is_whole = whole
+        self._is_open, self._is_whole = True, whole
 
     async def aclose(self) -> None:
         await self._reader.close()

@@ -309,7 +309,8 @@ def _execs(container: Container) -> set[int]:
     """The command lines of ours that hold a control connection into the container."""
     found: set[int] = set()
     for pid in processes_of(os.getpid()):
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        if b"exec" in words and container.container_id.encode() in words and b"-C" in words:
-            found.add(pid)
+        with contextlib.suppress(OSError):
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if b"exec" in words and container.container_id.encode() in words and b"-C" in words:
+                found.add(pid)
     return found

@@ -239,6 +239,18 @@ class TestReading:
         await following
         assert text(got) == "one two"
 
+    async def test_who_begins_to_read_when_the_broker_dies_reads_all_the_same(
+        self, broker: EmbeddedBroker, output: BrokerOutput, tower_nats: WireClient
+    ) -> None:
+        await output.write("e1", 1, "stdout", "all")
+        await output.finish("e1", 1)
+        assert broker.pid is not None
+        os.kill(broker.pid, signal.SIGSTOP)
+        reading = asyncio.create_task(kept(tower_nats, "e1"))
+        await asyncio.sleep(0)
+        os.kill(broker.pid, signal.SIGKILL)
+        assert text(await reading) == "all"
+
     async def test_a_stream_that_is_not_there_is_told(self, tower_nats: WireClient) -> None:
         await js_api(tower_nats, f"STREAM.DELETE.{STREAM}")
         with pytest.raises(OutputError, match="stream not found"):
