@@ -8,7 +8,7 @@ from adapters.nats import subjects
 from adapters.nats.connection import ApiError
 from adapters.nats.output import ATTEMPT_HEADER, OFFSET_HEADER
 from adapters.nats.pulling import Lost, StreamReader, open_again
-from adapters.nats.wire import NoAnswer, NoResponders, WireClient, headers_of
+from adapters.nats.wire import Disconnected, NoAnswer, NoResponders, WireClient, headers_of
 from handlers.execution_ports import OutputError
 
 WINDOW: Final = 16
@@ -63,11 +63,14 @@ class OutputFeed:
 
     async def open(self) -> None:
         """Done by the first step otherwise, which waits for a broker that is away. Raises `OutputError`."""
-        whole = self._ended
         try:
-            await self._reader.open()
+            await self._open()
         except (ApiError, NoAnswer, NoResponders) as error:
             raise OutputError(str(error)) from error
+
+    async def _open(self) -> None:
+        whole = self._ended
+        await self._reader.open()
         self._is_open, self._is_whole = True, whole
 
     def __aiter__(self) -> Self:
@@ -90,8 +93,11 @@ class OutputFeed:
 
     async def _open_patiently(self) -> None:
         try:
-            await self.open()
-        except OutputError as error:
+            await self._open()
+        except (ApiError, NoAnswer, NoResponders) as error:
+            # Nobody answers whoever may not read, the first time.
+            if not self._is_open and not isinstance(error, Disconnected):
+                raise OutputError(str(error)) from error
             await self._again(str(error))
 
     async def _again(self, why: str) -> None:

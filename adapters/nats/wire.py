@@ -35,6 +35,10 @@ class NoAnswer(Exception):
     """The deadline passed or the connection broke: whether the other side acted is unknown."""
 
 
+class Disconnected(NoAnswer):
+    """The connection broke, or is not there: it is made again by itself."""
+
+
 class Reply(NamedTuple):
     """An undecoded answer to `WireClient.ask`. `status` is 0 unless the broker sent a status line."""
 
@@ -250,7 +254,7 @@ class WireClient(Client):
     async def send(self, commands: bytes) -> None:
         """Send ready `publication` commands. Raises `NoAnswer` when there is no connection: nothing is kept back."""
         if not self.is_connected:
-            raise NoAnswer("no connection to the broker")
+            raise Disconnected("no connection to the broker")
         await self._send_command(commands)
         await self._flush_pending()
 
@@ -315,7 +319,7 @@ class WireClient(Client):
         self._pending_data_size = 0
         for future in self._waiting.values():
             if not future.done():
-                future.set_exception(NoAnswer("the connection to the broker broke"))
+                future.set_exception(Disconnected("the connection to the broker broke"))
 
     async def reconnected_within(self, timeout_s: float) -> None:
         """Wait for the next reconnect, at most `timeout_s`: the back-off of whoever needs the broker."""
