@@ -14,13 +14,12 @@ from adapters.cli.command import Cli
 from adapters.cli.failures import Failure
 from adapters.cli.following import Away, Back, Broken, Feed, Happened
 from adapters.cli.place import Place
+from adapters.cli.posting import Poster
 from adapters.cli.questions import Questions
 from adapters.cli.staying import interrupts
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from adapters.cli.posting import Poster
 
 Policy = Literal["notify", "restart", "ignore"]
 
@@ -56,18 +55,12 @@ def attach(
     """
     session_id = references.session_id(cli.queries, session)
     query = {"surface": name, "bundle_reloaded": bundle_reloaded}
-    poster = None if webhook is None else _poster(webhook, session_id)
+    poster = None if webhook is None else Poster(webhook, session_id)
     with SurfaceFeed(cli.place, session_id, query, since) as feed:
         if poster is not None:
             _post_all(feed, poster)
         else:
             _Attending(cli, feed, session_id, as_json=as_json).until_the_end()
-
-
-def _poster(url: str, session_id: str) -> "Poster":
-    from adapters.cli.posting import Poster
-
-    return Poster(url, session_id)
 
 
 class SurfaceFeed(Feed):
@@ -87,7 +80,7 @@ class SurfaceFeed(Feed):
                 return
 
 
-def _post_all(feed: SurfaceFeed, poster: "Poster") -> None:
+def _post_all(feed: SurfaceFeed, poster: Poster) -> None:
     while True:
         select.select([feed], [], [])
         for item in feed.take():

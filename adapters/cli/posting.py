@@ -2,8 +2,6 @@
 
 import json
 import threading
-import urllib.error
-import urllib.request
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -41,6 +39,10 @@ class Poster:
 
     def _try(self, body: bytes, key: str) -> str | None:
         """What went wrong; None when it is taken."""
+        # Not with the module: every command of the CLI loads that.
+        import urllib.error
+        import urllib.request
+
         headers = {"Content-Type": "application/json", "Idempotency-Key": key}
         request = urllib.request.Request(self._url, body, headers)  # noqa: S310 (its scheme is looked at)
         try:
