@@ -45,7 +45,7 @@ class Interrupts:
 
     def on_cancel(self, frame: Frame) -> None:
         """A `cancel` frame came, read by whichever thread; one for an execution that is over does nothing."""
-        execution_id = str(frame.get("execution_id"))
+        execution_id = frame["execution_id"]
         if self._running not in (None, execution_id):
             return
         self._wanted = execution_id
@@ -79,7 +79,7 @@ class Interrupts:
         except Closed:
             # The main loop finds out by itself.
             return
-        if not self._due or self.cancel_tasks(str(self._wanted), "execution"):
+        if not self._due or self.cancel_tasks(self._running, "execution"):
             # Nothing to stop, or between two steps of tasks: they are cancelled instead.
             return
         while frame is not None:
