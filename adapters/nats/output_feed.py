@@ -94,9 +94,11 @@ class OutputFeed:
     async def _open_patiently(self) -> None:
         try:
             await self._open()
-        except (ApiError, NoAnswer, NoResponders) as error:
-            # Nobody answers whoever may not read, the first time.
-            if not self._is_open and not isinstance(error, Disconnected):
+        except (ApiError, Disconnected, NoResponders) as error:
+            await self._again(str(error))
+        except NoAnswer as error:
+            if not self._is_open:
+                # As nobody answers whoever may not read.
                 raise OutputError(str(error)) from error
             await self._again(str(error))
 
