@@ -28,7 +28,7 @@ PACE_S: Final = 0.02
 """Time from one transaction to the next while there is little to apply: a stream of single events shares them."""
 
 MUCH: Final = 32
-BUSY_PACE_S: Final = 0.08
+BUSY_PACE_S: Final = 0.15
 """The same after a transaction of so many events: rows that change again at once are written once, and the processor
 is left to those who make the events."""
 

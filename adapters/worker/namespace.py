@@ -2,6 +2,7 @@
 
 import builtins
 import sys
+from collections import deque
 from collections.abc import Mapping
 from itertools import islice
 from types import ModuleType
@@ -33,7 +34,9 @@ class Namespace:
         self.module = ModuleType("__main__")
         self.names: dict[str, Any] = self.module.__dict__
         self._count = 0
-        self._sizes: dict[int, int] = {}
+        self._sizes: deque[tuple[int, int]] = deque()
+        """Of the values in `Out`, oldest first: number of the cell, bytes."""
+        self._kept_bytes = 0
         self._tower = tower
         self.clear()
         sys.modules["__main__"] = self.module
@@ -120,12 +123,14 @@ class Namespace:
             return
         outputs[number] = value
         try:
-            self._sizes[number] = _size(value)
+            size = _size(value)
         except Exception:  # noqa: BLE001 (the user's own __sizeof__)
-            self._sizes[number] = 0
-        while len(self._sizes) > 1 and (len(self._sizes) > KEPT_VALUES or sum(self._sizes.values()) > KEPT_BYTES):
-            oldest = next(iter(self._sizes))
-            del self._sizes[oldest]
+            size = 0
+        self._sizes.append((number, size))
+        self._kept_bytes += size
+        while len(self._sizes) > 1 and (len(self._sizes) > KEPT_VALUES or self._kept_bytes > KEPT_BYTES):
+            oldest, size = self._sizes.popleft()
+            self._kept_bytes -= size
             outputs.pop(oldest, None)
 
     def keep_exception(self, error: BaseException | None) -> None:

@@ -7,8 +7,20 @@ import os
 import signal
 import sys
 import threading
+from operator import is_
 
 from .cells import in_cell
+
+_all, _len, _map = all, len, map
+
+
+def _as_it_was(names: dict[str, object], whole: dict[str, object]) -> bool:
+    """The same objects in the same order: so after nearly every cell, and found with little work."""
+    return (
+        _len(names) == _len(whole)
+        and _all(_map(is_, names.values(), whole.values()))
+        and _all(_map(is_, names, whole))
+    )
 
 
 class Builtins:
@@ -35,6 +47,9 @@ class Builtins:
             return
         self._in_a_cell = False
         names, whole = self._names, self._whole
+        if _as_it_was(names, whole):
+            self._changed, self._deleted = {}, []
+            return
         self._changed = {name: value for name, value in names.items() if whole.get(name, names) is not value}
         self._deleted = [name for name in whole if name not in names]
         for name in self._changed:

@@ -35,12 +35,13 @@ class _TooSlow(BaseException):
 
 def tell(value: object) -> dict[str, Any]:
     """`repr`, `truncated`, and `value` where it round-trips."""
-    plain = _Plain().look(value, DEPTH)
+    looked = _Plain()
+    plain = looked.look(value, DEPTH)
     # Only what is of Python's own kinds and not large is plain: nothing of the user's takes part in its repr.
     text, truncated = cut(repr(value) if plain else bounded_repr(value), REPR_BYTES)
     fields: dict[str, Any] = {"repr": text, "truncated": truncated}
     match plain:
-        case True if len(json.dumps(value)) <= VALUE_BYTES:
+        case True if looked.surely_fits or len(json.dumps(value)) <= VALUE_BYTES:
             fields["value"] = value
         case False:
             pass
@@ -68,6 +69,11 @@ class _Plain:
 
     def __init__(self) -> None:
         self._left = VALUE_BYTES
+
+    @property
+    def surely_fits(self) -> bool:
+        """What was counted is the least; escaped, a character or a number takes up to twelve times as much."""
+        return (VALUE_BYTES - self._left) * 12 <= VALUE_BYTES
 
     def look(self, value: Any, depth: int) -> bool | None:
         self._left -= ITEM_BYTES

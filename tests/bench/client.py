@@ -22,6 +22,7 @@ from adapters.nats.client import CommandClient, Door
 from adapters.nats.connection import connect
 from adapters.nats.wire import WireClient
 from adapters.system import SystemIds
+from domain.executions.state import END_NAMES
 from tests.bench.machine import Load
 
 RAW_STREAM = "BENCH_RAW"
@@ -96,10 +97,11 @@ async def _executions(client: WireClient, spec: Spec) -> list[Call]:
 
     async def told(message: Msg) -> None:
         _, _, _, _, execution_id, event = message.subject.split(".")
-        if event not in ("requested", "started") and (waiting := ends.get(execution_id)) is not None:
+        if (waiting := ends.get(execution_id)) is not None:
             waiting.set_result(event)
 
-    await client.subscribe(f"tower.evt.{spec.node}.execution.*.*", cb=told)
+    for event in END_NAMES:
+        await client.subscribe(f"tower.evt.{spec.node}.execution.*.{event}", cb=told)
 
     async def run(session_id: str) -> None:
         execution_id = ids.uuid7()
