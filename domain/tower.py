@@ -4,7 +4,7 @@
 can be given again from the log; `standing` gives it from the state for a command that changed nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -100,7 +100,17 @@ def decide(command: Command[Request], state: Tower) -> tuple[Event, ...]:
 
 
 def _decide(command: Command[Request], state: Tower) -> tuple[Event, ...]:
+    # The many come first: each case that does not match costs a little.
     match command.request:
+        case xc.ExecutionRequest(session_id=str(taken)) | xc.SessionFork(session_id=str(taken)) if (
+            conversations_state.exists(taken, state.sessions)
+        ):
+            raise Rejection("session_exists", f"session {taken} was spawned from a bundle", session_id=taken)
+        case xc.ExecutionRequest() | xc.ExecutionCancel() | xc.ExecutionResume() | xc.ExecutionAnswer() as asked:
+            return executions_decide.decide(asked, command.origin, command.facts, state.executions, state.promises)
+        case xc.ExecutionRecordStarted() | xc.ExecutionReport() | xc.ExecutionRecordRetryDue():
+            told = cast(xc.Reported, command.request)
+            return executions_reports.report(told, command.facts, state.executions)
         case NodeClaim() as claim:
             return (NodeClaimed(node=claim.node, instance=claim.instance, pid=claim.pid, host=claim.host),)
         case NodeRecordForeign() as found:
@@ -144,19 +154,10 @@ def _decide(command: Command[Request], state: Tower) -> tuple[Event, ...]:
             return background_decide.decide(of_background, state.backgrounds, state.sessions)
         case bc.BundleRequest() as asked:
             return bundles_decide.decide(asked, command.facts, state.bundles)
-        case xc.ExecutionRequest(session_id=str(taken)) | xc.SessionFork(session_id=str(taken)) if (
-            conversations_state.exists(taken, state.sessions)
-        ):
-            raise Rejection("session_exists", f"session {taken} was spawned from a bundle", session_id=taken)
-        case xc.ExecutionRequest() | xc.ExecutionCancel() | xc.ExecutionResume() | xc.ExecutionAnswer() as asked:
-            return executions_decide.decide(asked, command.origin, command.facts, state.executions, state.promises)
         case xc.SessionCheckpoint() | xc.SessionRestore() | xc.SessionFork() as asked:
             return sessions_decide.decide(asked, command.facts, state.executions)
         case xc.SessionRecordCheckpointed() | xc.SessionRecordRestored() | xc.SessionRecordWorkFailed() as told:
             return sessions_decide.report(told, state.executions)
-        case xc.ExecutionRecordStarted() | xc.ExecutionReport() | xc.ExecutionRecordRetryDue():
-            told = cast(xc.Reported, command.request)
-            return executions_reports.report(told, command.facts, state.executions)
         case _:
             routed = cast(Command[layouts_decide.LayoutRequest], command)
             return layouts_decide.decide(routed, state.layouts, state.containers.known, state.agents)
@@ -221,10 +222,12 @@ def evolve(state: Tower, event: Event) -> Tower:
     """The state after an event. Total: odd history changes nothing."""
     key = catalogue.aggregate_key(event)
     match event:
+        case xe.ExecutionEvent():
+            changed: dict[str, Any] = {"executions": executions_evolving.evolve(state.executions, event)}
         case CommandRejected():
             return state
         case NodeClaimed():
-            changed: dict[str, Any] = {"instance": event.instance}
+            changed = {"instance": event.instance}
         case NodeForeignEntriesFound():
             changed = {"foreign_to": event.last_position}
         case le.PaneRegistered():
@@ -239,7 +242,7 @@ def evolve(state: Tower, event: Event) -> Tower:
                 "promises": dp.evolve(state.promises, event),
                 "executions": executions_evolving.evolve(state.executions, event),
             }
-        case xe.ExecutionEvent() | xe.NamespaceEvent() | xe.CapabilityDenied():
+        case xe.NamespaceEvent() | xe.CapabilityDenied():
             changed = {"executions": executions_evolving.evolve(state.executions, event)}
         case se.SessionEvent():
             changed = {
@@ -256,26 +259,25 @@ def evolve(state: Tower, event: Event) -> Tower:
             changed = {"containers": containers_registry.evolve(state.containers, event)}
         case _:
             changed = {"layouts": layouts_state.evolve(state.layouts, event)}
-    evolved = msgspec.structs.replace(
-        state, sequences=state.sequences.set(key, state.sequences.get(key, 0) + 1), **changed
-    )
-    if key[0] not in ("execution", "promise", "background", "trigger"):
-        return evolved
-    return msgspec.structs.replace(evolved, sequences=_without_forgotten(event, state, evolved))
+    sequences = state.sequences.set(key, state.sequences.get(key, 0) + 1)
+    for closed in _closed(event, key[0], state, changed):
+        if closed in sequences:
+            sequences = sequences.delete(closed)
+    return msgspec.structs.replace(state, sequences=sequences, **changed)
 
 
-def _without_forgotten(event: Event, before: Tower, after: Tower) -> Map[tuple[str, str], int]:
-    """No event follows for what is forgotten."""
-    sequences = after.sequences
-    for key in background_evolving.closed(event, after.backgrounds):
-        if key in sequences:
-            sequences = sequences.delete(key)
-    execution_id = executions_state.forgotten(before.executions, after.executions)
-    promise_id = dp.forgotten(before.promises, after.promises)
-    for key in (("execution", execution_id), ("capability", execution_id), ("promise", promise_id)):
-        if key[1] is not None and key in sequences:
-            sequences = sequences.delete((key[0], key[1]))
-    return sequences
+def _closed(event: Event, kind: str, before: Tower, changed: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
+    """Kind and id of what is forgotten with this event: no event of it follows."""
+    match kind:
+        case "background" | "trigger":
+            return background_evolving.closed(event, changed["backgrounds"])
+        case "execution" | "promise":
+            executions = executions_state.forgotten(before.executions, changed["executions"])
+            of_execution = () if executions is None else (("execution", executions), ("capability", executions))
+            promise = dp.forgotten(before.promises, changed.get("promises", before.promises))
+            return of_execution if promise is None else (*of_execution, ("promise", promise))
+        case _:
+            return ()
 
 
 def next_sequence(state: Tower, event: Event) -> int:

@@ -17,9 +17,7 @@ _all, _len, _map = all, len, map
 def _as_it_was(names: dict[str, object], whole: dict[str, object]) -> bool:
     """The same objects in the same order: so after nearly every cell, and found with little work."""
     return (
-        _len(names) == _len(whole)
-        and _all(_map(is_, names.values(), whole.values()))
-        and _all(_map(is_, names, whole))
+        _len(names) == _len(whole) and _all(_map(is_, names.values(), whole.values())) and _all(_map(is_, names, whole))
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 from immutables import Map
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from domain.executions import events as e
 from domain.executions.events import ExecutionState
@@ -66,7 +66,8 @@ def digest_of(event: e.ExecutionRequested) -> bytes:
 def _requested(state: Executions, event: e.ExecutionRequested) -> Executions:
     if event.execution_id in state.open or event.execution_id in state.ended:
         return state
-    fields = {name: getattr(event, name) for name in event.__struct_fields__ if name != "when_busy"}
+    fields = asdict(event)
+    del fields["when_busy"]
     execution = Execution(**fields, number=state.accepted, digest=digest_of(event))
     keys = state.keys
     if event.idempotency_key is not None:
@@ -94,8 +95,8 @@ def _queued(state: Executions, execution: Execution) -> Executions:
     )
 
 
-def _unqueued(state: Executions, execution: Execution) -> Executions:
-    """`execution` leaves its lines and holds nothing."""
+def _without_turn(state: Executions, execution: Execution) -> tuple[Session, Map[str, tuple[Turn, ...]], Map[str, str]]:
+    """Its session, the lines and the holders of keys when `execution` has left its lines and holds nothing."""
     session = _session(state, execution.session_id)
     running = None if session.running == execution.execution_id else session.running
     session = replace(session, running=running, line=_without(session.line, execution.turn))
@@ -105,16 +106,15 @@ def _unqueued(state: Executions, execution: Execution) -> Executions:
         lines = lines.set(key, left) if left else _deleted(lines, key)
         if holders.get(key) == execution.execution_id:
             holders = holders.delete(key)
-    return replace(state, sessions=state.sessions.set(session.session_id, session), lines=lines, holders=holders)
+    return session, lines, holders
 
 
 def _started(state: Executions, event: e.ExecutionStarted) -> Executions:
     execution = state.open.get(event.execution_id)
     if execution is None or execution.state is not ExecutionState.REQUESTED:
         return state
-    state = _unqueued(state, execution)
-    session = replace(_session(state, execution.session_id), running=execution.execution_id)
-    holders, key = state.holders, execution.concurrency_key
+    session, lines, holders = _without_turn(state, execution)
+    session, key = replace(session, running=execution.execution_id), execution.concurrency_key
     if key is not None:
         holders = holders.set(key, execution.execution_id)
     started = replace(execution, state=ExecutionState.RUNNING, attempt=event.attempt)
@@ -122,6 +122,7 @@ def _started(state: Executions, event: e.ExecutionStarted) -> Executions:
         state,
         open=state.open.set(execution.execution_id, started),
         sessions=state.sessions.set(session.session_id, session),
+        lines=lines,
         holders=holders,
     )
 
@@ -130,7 +131,9 @@ def _interrupted(state: Executions, execution_id: str, to: ExecutionState, due: 
     execution = state.open.get(execution_id)
     if execution is None or execution.state is not ExecutionState.RUNNING:
         return state
-    state = _unqueued(state, execution)
+    session, lines, holders = _without_turn(state, execution)
+    sessions = state.sessions.set(session.session_id, session)
+    state = replace(state, sessions=sessions, lines=lines, holders=holders)
     if to is ExecutionState.REQUESTED:
         return _queued(state, execution)
     return replace(state, open=state.open.set(execution_id, replace(execution, state=to, due=due)))
@@ -154,13 +157,12 @@ def _ended(state: Executions, event: e.ExecutionEnd, to: ExecutionState) -> Exec
     execution = state.open.get(event.execution_id)
     if execution is None:
         return state
-    state = _unqueued(state, execution)
-    sessions = state.sessions
-    if execution.throwaway and not _session(state, execution.session_id).line:
-        sessions = _deleted(sessions, execution.session_id)
-    elif execution.attempt:
-        session = replace(_session(state, execution.session_id), last=execution.execution_id)
-        sessions = sessions.set(session.session_id, session)
+    session, lines, holders = _without_turn(state, execution)
+    if execution.throwaway and not session.line:
+        sessions = _deleted(state.sessions, session.session_id)
+    else:
+        last = execution.execution_id if execution.attempt else session.last
+        sessions = state.sessions.set(session.session_id, replace(session, last=last))
     end = Ended(
         execution.owner,
         execution.session_id,
@@ -177,6 +179,8 @@ def _ended(state: Executions, event: e.ExecutionEnd, to: ExecutionState) -> Exec
             order=state.order.set(state.ends, execution.execution_id),
             ends=state.ends + 1,
             sessions=sessions,
+            lines=lines,
+            holders=holders,
         )
     )
 

@@ -4,6 +4,8 @@ changes nothing."""
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from msgspec.structs import asdict
+
 from domain.executions import commands as c
 from domain.executions import events as e
 from domain.executions.decide import cancelled_questions, of
@@ -99,4 +101,6 @@ def _wait_s(backoff_s: float, attempt: int) -> float:
 
 
 def _fields(request: c.Ended) -> dict[str, Any]:
-    return {name: getattr(request, name) for name in request.__struct_fields__ if name != "execution_id"}
+    fields = asdict(request)
+    del fields["execution_id"]
+    return fields
