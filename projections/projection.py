@@ -6,7 +6,7 @@ one transaction, so that every event is applied exactly once, also with two proj
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from operator import itemgetter
 from typing import Any, Final
 
@@ -78,13 +78,18 @@ class Batch:
 
     def events(self, after: int, kinds: frozenset[str] | None) -> list[Recorded]:
         """Without entries that are not the tower's own. Raises `UndecodableEvent`."""
+        if kinds is not None and kinds.isdisjoint(self._kinds):
+            return []
         return [
             self._recorded(stored)
-            for stored in self.stored
-            if stored.position > after
-            and (kinds is None or kind_of(stored.subject) in kinds)
-            and foreign(stored) is None
+            for stored, kind in zip(self.stored, self._kinds, strict=True)
+            if kind is not None and (kinds is None or kind in kinds) and stored.position > after
         ]
+
+    @cached_property
+    def _kinds(self) -> list[str | None]:
+        """Of each message, None for what is not the tower's own."""
+        return [None if foreign(stored) else kind_of(stored.subject) for stored in self.stored]
 
     def _recorded(self, stored: Stored) -> Recorded:
         recorded = self._decoded.get(stored.position)
