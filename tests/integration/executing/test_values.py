@@ -194,6 +194,23 @@ async def test_a_large_container_has_python_s_own_repr(bench: Bench) -> None:
     assert (await bench.run("frozenset(range(20_000))")).repr == repr(frozenset(range(20_000)))
 
 
+@pytest.mark.parametrize(
+    ("code", "travels"),
+    [
+        ("'\\0' * 1_390_000", True),
+        ("'\\0' * 1_400_000", False),
+        ("'🙂' * 690_000", True),
+        ("'🙂' * 710_000", False),
+        ("[-1.2345678901234567e-300] * 300_000", True),
+        ("[-1.2345678901234567e-300] * 340_000", False),
+    ],
+)
+async def test_a_value_travels_up_to_8_mib_of_json(local_bench: Bench, code: str, travels: bool) -> None:
+    outcome = await local_bench.run(code)
+    assert (outcome.value == eval(code)) is travels
+    assert (outcome.value is msgspec.UNSET) is not travels
+
+
 async def test_values_that_refer_to_themselves_or_double_at_each_step(bench: Bench) -> None:
     assert (await bench.run("a = []\na.append(a)\na")).repr == "[[...]]"
     outcome = await bench.run("b = 'x'\nfor _ in range(60): b = [b, b]\nb is None or 5")
