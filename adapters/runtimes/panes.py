@@ -1,6 +1,7 @@
 """The tower's panes for sessions that talk to one: the `Panes` port of `pane.py`. An observer of the writer."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -28,7 +29,7 @@ class TowerPanes:
         self._claimed: dict[str, str] = {}
         """Pane -> session."""
         self._gone: dict[str, list[asyncio.Future[str]]] = {}
-        self._ends: dict[str, str | None] = {}
+        self._ends: OrderedDict[str, str | None] = OrderedDict()
         """Send -> why it failed, None when it was typed."""
         self._waiting: dict[str, asyncio.Future[str | None]] = {}
 
@@ -51,7 +52,7 @@ class TowerPanes:
     def _sent(self, send_id: str, failure: str | None) -> None:
         self._ends[send_id] = failure
         while len(self._ends) > REMEMBERED:
-            del self._ends[next(iter(self._ends))]
+            self._ends.popitem(last=False)
         waiting = self._waiting.pop(send_id, None)
         if waiting is not None and not waiting.done():
             waiting.set_result(failure)

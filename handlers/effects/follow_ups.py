@@ -1,6 +1,7 @@
 """Sending back what happened: commands with deterministic ids, so that a repetition after a crash is recognised."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 from uuid import NAMESPACE_URL, uuid5
@@ -32,17 +33,17 @@ class FollowUps:
 
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
-        self._causes: dict[str, tuple[str, str, str | None]] = {}
+        self._causes: OrderedDict[str, tuple[str, str, str | None]] = OrderedDict()
 
     def committed(self, recorded: Sequence[Recorded], state: Tower) -> None:
         for each in recorded:
             if each.envelope.kind in CAUSING:
                 envelope = each.envelope
                 traceparent = envelope.traceparent if isinstance(envelope.traceparent, str) else None
-                self._causes.pop(envelope.subject, None)
                 self._causes[envelope.subject] = (envelope.id, envelope.correlationid, traceparent)
+                self._causes.move_to_end(envelope.subject)
         while len(self._causes) > CAUSES:
-            del self._causes[next(iter(self._causes))]
+            self._causes.popitem(last=False)
 
     def send(
         self,

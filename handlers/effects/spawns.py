@@ -5,6 +5,7 @@ nobody waits for any more; listens to the outcomes of sessions, which foreground
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -26,7 +27,7 @@ class Spawns:
 
     def __init__(self, *, follow_ups: FollowUps) -> None:
         self._follow_ups = follow_ups
-        self._outcomes: dict[str, Reply] = {}
+        self._outcomes: OrderedDict[str, Reply] = OrderedDict()
         self._waiting: dict[str, asyncio.Future[Reply]] = {}
 
     def committed(self, recorded: Sequence[Recorded], state: Tower) -> None:
@@ -37,7 +38,7 @@ class Spawns:
             session_id = each.envelope.subject
             self._outcomes[session_id] = reply
             while len(self._outcomes) > REMEMBERED:
-                del self._outcomes[next(iter(self._outcomes))]
+                self._outcomes.popitem(last=False)
             waiting = self._waiting.pop(session_id, None)
             if waiting is not None and not waiting.done():
                 waiting.set_result(reply)
