@@ -13,6 +13,7 @@ def slow_to_stop() -> dict[str, Any]:
     return bundle
 
 
+HELD = "import pathlib, time\nwhile not pathlib.Path({path!r}).exists(): time.sleep(0.01)\n"
 COUNTED = "with open({path!r}, 'a') as file: file.write('run\\n')\n"
 
 
@@ -22,7 +23,8 @@ async def test_twenty_sessions_in_every_state(talks: Talks, tmp_path: Path) -> N
         talks.spawn(COUNTED.format(path=str(path)) + "import time; time.sleep(600)", plan("python"), background=n > 2)
         for n, path in enumerate(counts)
     ]
-    waiting = [talks.instruct(each, f"'turn two of {each}'") for each in running]
+    go = tmp_path / "go"
+    waiting = [talks.instruct(each, HELD.format(path=str(go)) + f"'turn two of {each}'") for each in running]
     assert waiting == [2] * 5
     rested = [talks.spawn("kept = 7", plan("python")) for _ in range(4)]
     failed = [talks.spawn("fail 1", agent()) for _ in range(3)]
@@ -61,6 +63,7 @@ async def test_twenty_sessions_in_every_state(talks: Talks, tmp_path: Path) -> N
     first = running[0]
     outcomes = [talks.desk.command("session", "resume", {"session_id": first}) for _ in range(3)]
     assert [each["status"] for each in outcomes] == ["accepted"] * 3
+    go.touch()
     end = await talks.event(first, "turn_completed")
     assert end["output"] == f"'turn two of {first}'\n"
     assert len(talks.events(first, "resumed")) == 2, "asked for once, its runtime made anew once"
