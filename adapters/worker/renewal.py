@@ -48,7 +48,7 @@ class Builtins:
         self._in_a_cell = False
         names, whole = self._names, self._whole
         if _as_it_was(names, whole):
-            self._changed, self._deleted = {}, []
+            self.forget()
             return
         self._changed = {name: value for name, value in names.items() if whole.get(name, names) is not value}
         self._deleted = [name for name in whole if name not in names]

@@ -179,7 +179,7 @@ async def test_deleted_and_replaced_builtins_stay_so_for_cells_and_harm_nobody_e
 async def test_a_renamed_builtin_has_its_old_name_for_everybody_else(bench: Bench) -> None:
     await bench.run("import builtins\nlast = list(vars(builtins))[-1]\nbuiltins.other = vars(builtins).pop(last)")
     assert await bench.value("'other' in vars(builtins) and last not in vars(builtins)") is True
-    code = "import os, threading\nfound = []\ndef look():\n"
+    code = "import threading\nfound = []\ndef look():\n"
     code += "    while 'other' in vars(builtins): pass\n    found.append(last in vars(builtins))\n"
     await bench.run(code + "looker = threading.Thread(target=look)\nlooker.start()")
     assert await bench.value("looker.join(5)\nfound") == [True]
