@@ -28,6 +28,7 @@ from adapters.http.services import HttpServices
 from adapters.nats.broker import EmbeddedBroker
 from adapters.nats.connection import check_broker, connect, without_credentials
 from adapters.nats.doors import ask_ping
+from adapters.nats.log import Store, UnknownStore
 from adapters.nats.outcomes import InboxOutcomes
 from adapters.nats.output import MIB
 from adapters.nats.output_feed import OutputFeed
@@ -168,12 +169,13 @@ def _bind_bench(path: Path) -> socket.socket:
 
 async def _connect(settings: Settings, stack: AsyncExitStack) -> Connections:
     """To the embedded broker, started here, or to the one in the settings; streams are created or verified."""
-    shortage = _no_shortage
+    store: Store = UnknownStore()
     if settings.nats_url is None:
+        in_memory = settings.nats_staging == "memory"
         broker = await stack.enter_async_context(
-            EmbeddedBroker(settings.home, settings.node, listen=settings.nats_listen)
+            EmbeddedBroker(settings.home, settings.node, listen=settings.nats_listen, stage_in_memory=in_memory)
         )
-        urls, shortage = (broker.tower_url, broker.answers_url, broker.operator_url), broker.shortage
+        urls, store = (broker.tower_url, broker.answers_url, broker.operator_url), broker
     else:
         urls = settings.nats_url, settings.nats_answers_url or settings.nats_url, settings.nats_url
     tower = await connect(urls[0], name="tower")
@@ -185,12 +187,7 @@ async def _connect(settings: Settings, stack: AsyncExitStack) -> Connections:
     other = await ask_ping(tower, settings.node)
     if other is not None:
         raise CannotStart(f"node {settings.node} is run by another tower: pid {other.pid} on {other.host}")
-    return Connections(tower, answers, urls[2], shortage)
-
-
-def _no_shortage() -> str | None:
-    """A broker of its own looks after its own disk."""
-    return None
+    return Connections(tower, answers, urls[2], store)
 
 
 @contextlib.contextmanager

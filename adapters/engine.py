@@ -77,7 +77,7 @@ class Engine:
         node, home = settings.node, settings.home
         self.instance = ids.uuid7()
         self.inbox = Inbox()
-        self.log = JetStreamLog(connections.tower, node, shortage=connections.shortage)
+        self.log = JetStreamLog(connections.tower, node, store=connections.store)
         self.terminals = terminals_of(settings, self.container)
         log, terminals = armed(self.log), armed(self.terminals)
         self.asker = Asker(self.inbox, ids)

@@ -1,25 +1,26 @@
 """What the parts of a tower run on, and their common life: broker connections, and the group that owns them."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, Self
 
 import msgspec
 
+from adapters.nats.log import Store
 from adapters.nats.wire import WireClient
 
 
 class Connections(msgspec.Struct, frozen=True):
     """`tower` may do everything; `answers` may publish to inboxes and outcomes only. `operator_url` has credentials.
 
-    `shortage` says why the embedded broker's disk takes no more events; None while it does.
+    `store` is what is known of the broker's store.
     """
 
     tower: WireClient
     answers: WireClient
     operator_url: str
-    shortage: Callable[[], str | None]
+    store: Store
 
 
 class Parts:

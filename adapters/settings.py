@@ -139,6 +139,9 @@ class Settings(BaseSettings):
         description="the URL of a broker user who may publish _INBOX.> and tower.out.> only (unset: nats_url)",
     )
     nats_listen: str = Field(default="127.0.0.1", description="an address for the embedded broker, or address:port")
+    nats_staging: Literal["memory", "disk"] = Field(
+        default="memory", description="memory or disk: where the embedded broker keeps a batch until it commits it"
+    )
     database_url: Annotated[str, _url("sqlite", "postgresql", "postgres")] = Field(
         default_factory=_default_database,
         description="a URL such as sqlite:////path/file or postgresql://user:password@host/name",

@@ -11,8 +11,10 @@ T = TypeVar("T")
 INTERVAL_S = 0.01
 
 
-async def eventually(probe: Callable[[], T | Awaitable[T]], what: str = "", *, timeout_s: float = 30.0) -> T:
-    """The first true value of `probe()`, asked every 10 ms. Past the deadline an AssertionError tells the last value.
+async def eventually(
+    probe: Callable[[], T | Awaitable[T]], what: str = "", *, timeout_s: float = 30.0, interval_s: float = INTERVAL_S
+) -> T:
+    """The first true value of `probe()`; past the deadline an AssertionError tells the last value.
 
     Prefer an event or a condition where the other side has one; this is for what can only be looked at: a process, a
     file, another program's state.
@@ -25,4 +27,4 @@ async def eventually(probe: Callable[[], T | Awaitable[T]], what: str = "", *, t
             return value
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {timeout_s:g} s: {what or probe!r}; last value {value!r}")
-        await asyncio.sleep(INTERVAL_S)
+        await asyncio.sleep(interval_s)

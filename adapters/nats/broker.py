@@ -29,8 +29,10 @@ from adapters.nats.credentials import CredentialFiles
 from adapters.nats.disk import DiskWatch
 from adapters.nats.private import write_private
 from adapters.nats.reloading import bring_into_force
-from adapters.nats.server_config import BrokerUser
+from adapters.nats.server_config import TOWER_ACCOUNT, BrokerUser
+from adapters.nats.staging import Staging
 from adapters.nats.store_lock import StoreLock
+from adapters.nats.subjects import events_stream
 
 READY_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 15.0
@@ -85,7 +87,13 @@ class EmbeddedBroker:
     """
 
     def __init__(
-        self, home: Path, node: str, *, listen: str = "127.0.0.1", extra_users: Sequence[BrokerUser] = ()
+        self,
+        home: Path,
+        node: str,
+        *,
+        listen: str = "127.0.0.1",
+        extra_users: Sequence[BrokerUser] = (),
+        stage_in_memory: bool = True,
     ) -> None:
         """`listen` is an address, or `address:port` to fix the port, which is otherwise any free one."""
         self._folder = home / "nats"
@@ -98,6 +106,8 @@ class EmbeddedBroker:
         self._passwords: dict[str, str] = {}
         self._lock = StoreLock(self._folder)
         self._disk = DiskWatch(self._folder)
+        stream = self._folder / "store" / "jetstream" / TOWER_ACCOUNT / "streams" / events_stream(node)
+        self._staging = Staging(stream) if stage_in_memory else None
         self._process: asyncio.subprocess.Process | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._answers = asyncio.Event()
@@ -164,6 +174,8 @@ class EmbeddedBroker:
                 await self._supervisor
             self._supervisor = None
         await self._end_process()
+        if self._staging is not None:
+            self._staging.end()
         self._lock.release()
 
     async def reload(self, extra_users: Sequence[BrokerUser]) -> None:
@@ -176,6 +188,10 @@ class EmbeddedBroker:
     def shortage(self) -> str | None:
         """Why the log should take nothing now (no room on the disk), for `JetStreamLog`; None while there is room."""
         return self._disk.shortage()
+
+    def stages_in_memory(self) -> bool:
+        """Whether a batch is in memory until it is committed, for `JetStreamLog`."""
+        return self._staging is not None and self._staging.in_memory()
 
     async def wait_ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Wait until the server answers (again). Raises TimeoutError."""

@@ -2,8 +2,8 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Any, Final
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -17,7 +17,7 @@ from handlers.ports import Entry, LogError, LogFull, LogUnavailable, WrongLastPo
 
 MAX_BATCH: Final = 1000
 FEW: Final = 8
-"""So many at most are faster by themselves, one behind the other, than as an atomic batch with its four fsyncs."""
+"""So many at most are faster by themselves, one behind the other, than as an atomic batch that is staged on a disk."""
 
 APPEND_TIMEOUT_S: Final = 10.0
 
@@ -60,6 +60,28 @@ def _stored(sequence: int, _stamp: bytes, subject: bytes, header: bytes, payload
     return Stored(sequence, subject.decode(), payload, stored_headers(header) if header else {})
 
 
+class Store(Protocol):
+    """What is known of the store under the log. Asked before each append, while none is under way."""
+
+    def shortage(self) -> str | None:
+        """Why nothing may be appended now; None while there is room."""
+        ...
+
+    def stages_in_memory(self) -> bool:
+        """Whether the broker keeps an atomic batch in memory until it commits it."""
+        ...
+
+
+class UnknownStore:
+    """Of a broker that runs elsewhere."""
+
+    def shortage(self) -> str | None:
+        return None
+
+    def stages_in_memory(self) -> bool:
+        return False
+
+
 class JetStreamLog:
     """The `EventLog` port over `TOWER_EVENTS_{node}`. One append at a time; reads are independent of each other."""
 
@@ -69,13 +91,12 @@ class JetStreamLog:
         node: str,
         *,
         append_timeout_s: float = APPEND_TIMEOUT_S,
-        shortage: Callable[[], str | None] = lambda: None,
+        store: Store | None = None,
     ) -> None:
-        """`shortage` says why nothing may be appended now (`EmbeddedBroker.shortage`), None when there is room."""
         self._client = client
         self._stream = subjects.events_stream(subjects.checked_node(node))
         self._append_timeout_s = append_timeout_s
-        self._shortage = shortage
+        self._store = store or UnknownStore()
         # Two fenced appends in flight could both be right about the position and arrive in either order.
         self._appending = asyncio.Lock()
         self._together = False
@@ -95,10 +116,10 @@ class JetStreamLog:
     async def _append(self, entries: Sequence[Entry], expected_last: int) -> int:
         if not 1 <= len(entries) <= MAX_BATCH:
             raise ValueError(f"an append holds 1 to {MAX_BATCH} entries, not {len(entries)}")
-        if (reason := self._shortage()) is not None:
+        if (reason := self._store.shortage()) is not None:
             raise LogFull(reason)
-        few = len(entries) <= FEW and not self._together and not any(entry.joined for entry in entries)
-        singly = few or len(entries) == 1
+        few = len(entries) <= (1 if self._store.stages_in_memory() else FEW)
+        singly = len(entries) == 1 or (few and not self._together and not any(entry.joined for entry in entries))
         before, last_subject, last_block = (_singly if singly else _together)(entries, expected_last)
         async with self._appending:
             try:

@@ -78,11 +78,11 @@ class RealRig:
         self._broker = broker
         self._client = client
         self._others: list[WireClient] = []
-        self.log: Log = JetStreamLog(client, NODE)
+        self.log: Log = JetStreamLog(client, NODE, store=broker)
 
     async def another(self) -> Log:
         self._others.append(await connect(self._broker.tower_url, name="other"))
-        return JetStreamLog(self._others[-1], NODE)
+        return JetStreamLog(self._others[-1], NODE, store=self._broker)
 
     async def fill(self, *, full: bool, room: int = 0) -> None:
         """`room` for so many more of what stands there."""
@@ -121,8 +121,8 @@ class RealRig:
 
 
 @asynccontextmanager
-async def real_rig(folder: Path) -> AsyncIterator[RealRig]:
-    async with EmbeddedBroker(folder, NODE) as broker:
+async def real_rig(folder: Path, *, stage_in_memory: bool = True) -> AsyncIterator[RealRig]:
+    async with EmbeddedBroker(folder, NODE, stage_in_memory=stage_in_memory) as broker:
         client = await connect(broker.tower_url, name="contract")
         await ensure_streams(client, NODE)
         real = RealRig(broker, client)
@@ -255,11 +255,11 @@ class TestAFullLog:
 
 
 class TestAFewThatAreNotJoined:
-    """On the real log each goes by itself: what became of them, only the next append tells."""
+    """Where batches are staged on the disk each goes by itself: what became of them, only the next append tells."""
 
     @pytest.fixture
     async def rig(self, short_tmp: Path) -> AsyncIterator[RealRig]:
-        async with real_rig(short_tmp) as real:
+        async with real_rig(short_tmp, stage_in_memory=False) as real:
             yield real
 
     @pytest.mark.parametrize("behind", [0, 1, 2, 4])

@@ -9,7 +9,7 @@ from msgspec import structs
 
 from adapters.nats.broker import EmbeddedBroker
 from adapters.nats.connection import ApiError, js_api
-from adapters.nats.log import MAX_BATCH, JetStreamLog, log_error
+from adapters.nats.log import MAX_BATCH, JetStreamLog, UnknownStore, log_error
 from adapters.nats.streams import ensure_stream, stream_settings
 from adapters.nats.wire import NoAnswer, WireClient, publication
 from domain.envelope import Stored
@@ -38,6 +38,16 @@ async def everything(log: JetStreamLog, after: int = 0, until: int | None = None
 async def raw_headers(client: WireClient, position: int) -> bytes:
     reply = await client.ask(f"$JS.API.DIRECT.GET.{STREAM}", b'{"seq":%d}' % position)
     return reply.header
+
+
+class Filling(UnknownStore):
+    """A disk of which is known, append by append, what it lacks."""
+
+    def __init__(self, shortages: list[str | None]) -> None:
+        self._shortages = shortages
+
+    def shortage(self) -> str | None:
+        return self._shortages.pop(0)
 
 
 class TestAppend:
@@ -140,8 +150,7 @@ class TestFailedAppends:
             await log.append(entries(count, size=500), expected_last=last)
 
     async def test_a_full_disk_refuses_before_the_broker_fails(self, tower_nats: WireClient) -> None:
-        room = [None, "only 3 KiB are free", None]
-        log = JetStreamLog(tower_nats, NODE, shortage=lambda: room.pop(0))
+        log = JetStreamLog(tower_nats, NODE, store=Filling([None, "only 3 KiB are free", None]))
         await log.append(entries(2), expected_last=0)
         with pytest.raises(LogFull, match="only 3 KiB are free"):
             await log.append(entries(2), expected_last=2)

@@ -71,7 +71,7 @@ async def room(
     monkeypatch.setenv("XDG_CONFIG_HOME", str(short_tmp))
     settings = Settings(home=short_tmp, container_cli="no-container-engine", launch_settle=0.05)
     answers = await connected(broker.answers_url)
-    connections = Connections(tower_nats, answers, broker.operator_url, broker.shortage)
+    connections = Connections(tower_nats, answers, broker.operator_url, broker)
     engine = Engine(settings, connections, Metrics())
     async with Parts() as parts:
         await engine.start(parts)
