@@ -4,7 +4,6 @@ A new worker gets the names of the last checkpoint. One that dies again and agai
 """
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -85,8 +84,12 @@ class Session:
             raise WorkerBusy("an execution is running" if when_busy == "reject" else f"{QUEUED} executions wait")
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._outcomes[job.execution_id] = future
-        self._waiting.append(job)
-        self._changed.set()
+        worker = self._worker
+        if busy or worker is None or worker.ended is not None or self._names.locked():
+            self._waiting.append(job)
+            self._changed.set()
+        else:
+            self._begin(worker, job)
         return future
 
     async def execute(self, job: Job, when_busy: WhenBusy = "queue") -> Outcome:
@@ -112,7 +115,7 @@ class Session:
     async def run(self) -> None:
         try:
             while True:
-                while not self._waiting:
+                while self._current is not None or not self._waiting:
                     self._changed.clear()
                     await self._changed.wait()
                 await self._next()
@@ -129,10 +132,11 @@ class Session:
                 failure = Failure(exception_type="WorkerFailed", message=str(error), code=self._why())
                 self._over(Outcome(execution_id=job.execution_id, state=State.FAILED, error=failure))
             return
-        if not self._waiting:
-            return
-        job = self._current = self._waiting.popleft()
-        future = self._outcomes[job.execution_id]
+        if self._waiting:
+            self._begin(worker, self._waiting.popleft())
+
+    def _begin(self, worker: Worker, job: Job) -> None:
+        self._current = job
         worker.execute(
             job.execution_id,
             job.code,
@@ -140,16 +144,13 @@ class Session:
             default_timeout=job.default_timeout,
             transaction=job.transaction,
         )
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.shield(future)
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise asyncio.CancelledError
 
     def _over(self, outcome: Outcome) -> None:
         future = self._outcomes.pop(outcome.execution_id, None)
         if self._current is not None and self._current.execution_id == outcome.execution_id:
             self._current = None
+            if self._waiting:
+                self._changed.set()
         if future is not None and not future.done():
             future.set_result(outcome)
 

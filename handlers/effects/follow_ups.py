@@ -4,9 +4,9 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, Final
-from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
+from uuid_utils import NAMESPACE_URL, uuid5
 
 from domain.envelope import Recorded
 from domain.messages import TOWER, Request
