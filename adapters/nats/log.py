@@ -16,8 +16,10 @@ from domain.envelope import Stored
 from handlers.ports import Entry, LogError, LogFull, LogUnavailable, WrongLastPosition
 
 MAX_BATCH: Final = 1000
-FEW: Final = 8
-"""So many at most are faster by themselves, one behind the other, than as an atomic batch that is staged on a disk."""
+FEW: Final = 2
+FEW_ON_DISK: Final = 8
+"""So many at most are faster by themselves, one behind the other, than as an atomic batch that is staged in memory, or
+on a disk."""
 
 APPEND_TIMEOUT_S: Final = 10.0
 
@@ -118,8 +120,9 @@ class JetStreamLog:
             raise ValueError(f"an append holds 1 to {MAX_BATCH} entries, not {len(entries)}")
         if (reason := self._store.shortage()) is not None:
             raise LogFull(reason)
-        few = len(entries) <= (1 if self._store.stages_in_memory() else FEW)
-        singly = len(entries) == 1 or (few and not self._together and not any(entry.joined for entry in entries))
+        few = FEW if self._store.stages_in_memory() else FEW_ON_DISK
+        apart = not self._together and not any(entry.joined for entry in entries)
+        singly = len(entries) == 1 or (apart and len(entries) <= few)
         before, last_subject, last_block = (_singly if singly else _together)(entries, expected_last)
         async with self._appending:
             try:

@@ -16,7 +16,7 @@ from adapters.nats.staging import MEMORY, ROOM_BYTES, Staging
 from adapters.nats.wire import WireClient
 from handlers.ports import LogUnavailable
 from tests.integration.conftest import NODE
-from tests.integration.nats.test_log import entries, everything
+from tests.integration.nats.test_log import entries, entry, everything, raw_headers
 from tests.waiting import eventually
 
 ROUNDS = 4
@@ -89,12 +89,12 @@ class TestTheBroker:
         assert stream.memory() is None
         assert memory.name not in os.listdir(MEMORY)
 
-    async def test_every_append_of_more_than_one_entry_is_all_or_nothing(
-        self, log: JetStreamLog, tower_nats: WireClient
+    @pytest.mark.parametrize(("count", "together"), [(2, False), (3, True)])
+    async def test_lets_three_stand_together_that_need_not(
+        self, log: JetStreamLog, tower_nats: WireClient, count: int, together: bool
     ) -> None:
-        await log.append([entries(1)[0], entries(1, start=2)[0]], expected_last=0)
-        reply = await tower_nats.ask(f"$JS.API.DIRECT.GET.TOWER_EVENTS_{NODE}", b'{"seq":2}')
-        assert b"Nats-Batch-Commit: 1" in reply.header
+        await log.append([entry(number) for number in range(count)], expected_last=0)
+        assert (b"Nats-Batch-Id" in await raw_headers(tower_nats, 1)) is together
 
     async def test_goes_on_when_its_memory_is_taken_away(self, log: JetStreamLog, stream: Stream) -> None:
         await log.append(entries(3), expected_last=0)
