@@ -63,7 +63,7 @@ def _stored(sequence: int, _stamp: bytes, subject: bytes, header: bytes, payload
 
 
 class Store(Protocol):
-    """What is known of the store under the log. Asked before each append, while none is under way."""
+    """What is known of the store under the log. Asked before an append, while none is under way."""
 
     def shortage(self) -> str | None:
         """Why nothing may be appended now; None while there is room."""
@@ -120,9 +120,7 @@ class JetStreamLog:
             raise ValueError(f"an append holds 1 to {MAX_BATCH} entries, not {len(entries)}")
         if (reason := self._store.shortage()) is not None:
             raise LogFull(reason)
-        few = FEW if self._store.stages_in_memory() else FEW_ON_DISK
-        apart = not self._together and not any(entry.joined for entry in entries)
-        singly = len(entries) == 1 or (apart and len(entries) <= few)
+        singly = self._goes_singly(entries)
         before, last_subject, last_block = (_singly if singly else _together)(entries, expected_last)
         async with self._appending:
             try:
@@ -148,6 +146,14 @@ class JetStreamLog:
         if not singly and len(entries) > 1 and answer.get("count") != len(entries):
             raise LogError(f"the broker committed {answer.get('count')} of {len(entries)} messages: no atomic batches?")
         return int(answer["seq"])
+
+    def _goes_singly(self, entries: Sequence[Entry]) -> bool:
+        if len(entries) == 1:
+            return True
+        apart = not self._together and not any(entry.joined for entry in entries)
+        if apart and len(entries) <= FEW:
+            return True
+        return not self._store.stages_in_memory() and apart and len(entries) <= FEW_ON_DISK
 
     async def last_position(self) -> int:
         state = await self._state()

@@ -149,7 +149,7 @@ def _show(part: Part, log: str, measured: Measured, options: Options) -> None:
 def _notes(measured: Measured, options: Options) -> list[str]:
     runs = f"best of {options.rounds} runs of {options.run_s:g} s, clients in another process"
     raw = "stock nats-py on the same broker; request door: request and reply, durable door: publish and acknowledgement"
-    syncs = "calls of fsync a command; an atomic batch takes 4 of them in the broker, and 2 small files with O_SYNC"
+    syncs = "calls of fsync a command; an atomic batch takes 4 of them in the broker, 3 of these in memory"
     notes = [
         f"broker: sync_interval {measured.setting}; {runs}",
         f"raw: {raw}",
