@@ -153,7 +153,8 @@ class JetStreamLog:
         apart = not self._together and not any(entry.joined for entry in entries)
         if apart and len(entries) <= FEW:
             return True
-        return not self._store.stages_in_memory() and apart and len(entries) <= FEW_ON_DISK
+        in_memory = self._store.stages_in_memory()
+        return apart and not in_memory and len(entries) <= FEW_ON_DISK
 
     async def last_position(self) -> int:
         state = await self._state()

@@ -59,11 +59,11 @@ class Staging:
             return False
 
     def end(self) -> None:
-        """After the server's end: nothing is left in memory."""
+        """After the server's end: nothing is left in memory, but what a killed one has to finish."""
         with contextlib.suppress(OSError):
-            self._unlink()
             if self._is_ours():
-                shutil.rmtree(self._folder)
+                self._folder.rmdir()
+            self._unlink()
 
     def _begin(self) -> bool:
         if not self._link.parent.is_dir():

@@ -161,6 +161,17 @@ class TestStaging:
         assert room.staging().in_memory()
         assert list(room.folders()[0].iterdir()) == []
 
+    def test_what_is_to_be_finished_outlives_the_end(self, room: Room) -> None:
+        staging = room.staging()
+        assert staging.in_memory()
+        (room.folders()[0] / "one").mkdir()
+        staging.end()
+        assert (room.stream / "batches" / "one").is_dir()
+        (room.stream / "batches" / "one").rmdir()
+        staging.end()
+        assert not (room.stream / "batches").is_symlink()
+        assert room.folders() == []
+
     @pytest.mark.parametrize("theirs", ["file", "open", "link"])
     def test_a_folder_of_somebody_else_is_not_used(self, room: Room, theirs: str) -> None:
         staging = room.staging()
