@@ -6,13 +6,13 @@ from domain.envelope import Recorded, decode, foreign
 from handlers.ports import EventLog
 
 
-async def events_of(command_id: str, position: int, read: Sequence[Recorded], log: EventLog) -> list[Recorded]:
-    """Its events, the first of which stands at `position`: from what was `read` last, else from the log. Raises
+async def events_of(command_id: str, position: int, recovered: Sequence[Recorded], log: EventLog) -> list[Recorded]:
+    """Its events, the first of which stands at `position`: from what was `recovered`, else from the log. Raises
     `LogUnavailable`, `UndecodableEvent`.
 
     An effect that asks is answered even while the log cannot be read, if it asked before an answer of the log was lost.
     """
-    events = [each for each in read if each.envelope.commandid == command_id]
+    events = [each for each in recovered if each.envelope.commandid == command_id]
     if events and events[0].position == position:
         return events
     events = []

@@ -107,7 +107,8 @@ class Writer:
         self._carried: list[Asked | FollowUp] = []
         self._foreign = ForeignEntries(node)
         self._conflicts = 0
-        self._reread_last: Sequence[Recorded] = ()
+        self._recovered: Sequence[Recorded] = ()
+        """What appends without an answer have recorded, until who asked for it is answered."""
         self._hoped = 1
         self._patience_s = 0.0
         self._claimed = False
@@ -176,7 +177,7 @@ class Writer:
             self._seen.forget(self._clock.now())
         self.ledger = ledger
         if recorded:
-            self._reread_last = recorded
+            self._recovered = [*self._recovered, *recorded]
             self._tell_committed(recorded)
 
     def _check_claim(self, record: Recorded) -> None:
@@ -224,6 +225,8 @@ class Writer:
         self._carried = rest
         self._keep(batch)
         await self._answer(batch.decisions)
+        if not rest:
+            self._recovered = ()
         self._hope_for(len(batch.decisions), appended - decided)
         for meter in self._meters:
             meter.step_done(batch.decisions, len(batch.entries), decided - started, appended - decided)
@@ -348,7 +351,7 @@ class Writer:
         """The outcome of a command that the log holds, from its events."""
         command_id = prepared.command_id or ""
         try:
-            events = await events_of(command_id, position, self._reread_last, self._log_port)
+            events = await events_of(command_id, position, self._recovered, self._log_port)
         except (LogUnavailable, UndecodableEvent) as error:
             self._say.warning("outcome not readable", command_id=command_id, reason=str(error))
             events = []

@@ -5,8 +5,12 @@ from datetime import timedelta
 import msgspec
 import pytest
 
+from domain.containers import ContainerScan
+from domain.envelope import Stored
 from domain.node import CommandRejected
+from handlers.inbox import FollowUp
 from handlers.ledger import COMMANDS_AT_HEADER
+from handlers.ports import LogUnavailable
 from tests.integration.writer.conftest import IDS, AppendThatLosesItsAnswer, CountedLog, Node, layout
 
 EVENTS_OF_A_LAYOUT = 7
@@ -215,6 +219,24 @@ class TestLostAnswers:
         seat.log.losses = 1
         await seat.outcome("layout.create", layout("one"))
         assert [each.position for each in seat.committed_events] == [each.position for each in await seat.log_events()]
+
+    async def test_an_effect_is_answered_after_several_while_the_log_cannot_be_read(
+        self, node: Node, monkeypatch: pytest.MonkeyPatch
+    ):
+        class Unreadable(AppendThatLosesItsAnswer):
+            async def get(self, position: int) -> Stored | None:
+                raise LogUnavailable("no answer")
+
+        # What was asked beside the effect's command is in the next append.
+        monkeypatch.setattr("handlers.batch.MAX_EVENTS", EVENTS_OF_A_LAYOUT)
+        seat = await node.running(Unreadable)
+        assert isinstance(seat.log, Unreadable)
+        seat.log.losses = 2
+        told: list[bytes] = []
+        seat.inbox.submit(FollowUp(id=IDS.uuid7(), request=ContainerScan(), on_outcome=told.append))
+        (outcome,) = await seat.outcomes_of(seat.ask("layout.create", layout("one")))
+        assert [msgspec.json.decode(each)["status"] for each in told] == ["accepted"]
+        assert outcome["status"] == "accepted"
 
     async def test_nothing_is_answered_before_the_commit(self, node: Node):
         class NotYet(CountedLog):
