@@ -6,10 +6,10 @@ changes no state and no read model, and the node goes on; the writer records an 
 
 from collections.abc import Sequence
 from typing import Final
-from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 import structlog
+from uuid_utils import NAMESPACE_URL, uuid5
 
 from domain.envelope import Stored, foreign
 from domain.node import NodeRecordForeign

@@ -1,10 +1,10 @@
 """Where the embedded broker keeps an atomic batch until it commits it: in memory, while there is room.
 
 nats-server makes a store of its own for each batch, a folder of four files in `batches` of the stream's folder, syncs
-it, and removes it after the commit (2.15): two thirds of an append's time on a disk. Its use is that a killed server
-finishes at its next start what it had begun to copy into the stream, and memory outlives a process as well. So
-`batches` becomes a link to a folder in memory. The server takes the link away whenever it starts, and then uses the
-disk; it is made again before the next append.
+it, and removes it after the commit (2.15): half of an append's time on a disk, and more of a short one's. Its use is
+that a killed server finishes at its next start what it had begun to copy into the stream, and memory outlives a process
+as well. So `batches` becomes a link to a folder in memory. The server takes the link away whenever it starts, and then
+uses the disk; it is made again before the next append.
 
 A machine that loses its power in the fraction of a millisecond between the first write of a batch and its sync could
 keep a part of a batch that nobody was told of; the setting `nats_staging: disk` excludes that.

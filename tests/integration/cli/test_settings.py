@@ -41,6 +41,7 @@ def test_defaults(short_tmp: Path) -> None:
     assert (settings.launch_settle, settings.restart_backoff) == (0.5, 1.0)
     assert (settings.pane_log_max_mb, settings.pane_log_days) == (16, 14)
     assert (settings.execution_output_max_mb, settings.output_max_mb) == (64, 1024)
+    assert settings.nats_staging == "memory"
     assert settings.config_dir == short_tmp / "config" / "agenttower"
 
 

@@ -13,9 +13,10 @@ import pytest
 from adapters.nats.broker import EmbeddedBroker
 from adapters.nats.log import JetStreamLog
 from adapters.nats.staging import MEMORY, ROOM_BYTES, Staging
+from adapters.nats.streams import ensure_streams
 from adapters.nats.wire import WireClient
 from handlers.ports import LogUnavailable
-from tests.integration.conftest import NODE
+from tests.integration.conftest import NODE, Connected
 from tests.integration.nats.test_log import entries, entry, everything, raw_headers
 from tests.waiting import eventually
 
@@ -125,9 +126,14 @@ class TestTheBroker:
         assert stream.memory() is not None
         assert [stored.position for stored in await everything(log)] == list(range(1, last + 4))
 
-    async def test_stages_on_the_disk_when_told_to(self, short_tmp: Path) -> None:
-        broker = EmbeddedBroker(short_tmp, NODE, stage_in_memory=False)
-        assert not broker.stages_in_memory()
+    async def test_stages_on_the_disk_when_told_to(self, short_tmp: Path, stream: Stream, connected: Connected) -> None:
+        async with EmbeddedBroker(short_tmp, NODE, stage_in_memory=False) as broker:
+            client = await connected(broker.tower_url)
+            await ensure_streams(client, NODE)
+            log = JetStreamLog(client, NODE, store=broker)
+            assert await log.append(entries(3), expected_last=0) == 3
+            assert stream.memory() is None
+            assert stream.staged() == []
 
 
 class TestStaging:
